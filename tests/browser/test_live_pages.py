@@ -54,6 +54,11 @@ def test_a_table_is_live_and_waits_while_it_is_worked_in(site: Site, store: Stor
     paused.click()
     expect(page.get_by_role("link", name="e", exact=True)).to_be_visible()
 
+    page.goto(f"{site.url}/queues/mail?state=pending&order=desc&size=2")
+    page.get_by_label("Select task e").check()
+    store.enqueue("f")  # in place of the last row
+    expect(page.get_by_text("1 change", exact=True)).to_be_visible()
+
 
 def test_a_task_is_watched_to_its_end_and_times_go_on(site: Site, store: Store, worker: LiveWorker) -> None:
     store.client.enqueue(asynq.Task("wait"), task_id="a", queue="mail")
@@ -64,7 +69,7 @@ def test_a_task_is_watched_to_its_end_and_times_go_on(site: Site, store: Store, 
     page.locator("main time", has_text="3s ago").first.wait_for()
     worker.release.set()
     expect(page.get_by_role("status")).to_contain_text("Queue 'mail' has no task 'a' since ")
-    expect(page.get_by_role("button", name="Live")).to_have_class(re.compile("lost"))
+    expect(page.get_by_role("button", name="Not live")).to_have_class(re.compile("lost"))
 
 
 def test_the_pages_of_a_browser_leave_each_other_connections(site: Site) -> None:
