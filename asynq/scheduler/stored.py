@@ -6,7 +6,7 @@ Each function is written once, for both (see `asynq.runtime.sync_async`).
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime  # noqa: TC003 - attrs reads the annotation
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Unpack
 from zoneinfo import ZoneInfo
 
@@ -51,6 +51,11 @@ class ScheduleInfo:
     """None while it is paused, and if it cannot be read."""
     last_run_at: datetime | None
     """Its latest tick that a scheduler enqueued, or that was refused. Runs by hand are not ticks."""
+    max_retry: int
+    timeout: timedelta | None
+    """Of one run; None if its tasks have a deadline instead."""
+    retention: timedelta
+    """How long its tasks are kept when they are completed; zero for not."""
     entry_id: str
     """The id for `Inspector.enqueue_events`."""
 
@@ -185,5 +190,8 @@ def _info(schedule: StoredSchedule, last: int | None, now: int) -> ScheduleInfo:
         paused=schedule.paused,
         next_run_at=None if following is None else instant_of(following),
         last_run_at=None if last is None else instant_of(last),
+        max_retry=schedule.message.max_retry,
+        timeout=timedelta(seconds=schedule.message.timeout) or None,
+        retention=timedelta(seconds=schedule.message.retention),
         entry_id=stored_entry_id(schedule.name),
     )

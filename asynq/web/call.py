@@ -33,5 +33,15 @@ class WebCall:
     @property
     def operates(self) -> bool:
         """Whether the user may change anything here."""
-        web = self.web
-        return self.user.operates and not (web.settings.read_only or web.writability.reason)
+        return self.refusal is None
+
+    @property
+    def refusal(self) -> tuple[str, str] | None:
+        """Why the user may not change anything here: a code and a sentence. None if they may."""
+        if self.web.settings.read_only:
+            return "read_only", "this web interface is read-only"
+        if not self.user.operates:
+            return "not_an_operator", f"{self.user.name} may only read: operators can do this"
+        if reason := self.web.writability.reason:
+            return "read_only_replica", reason
+        return None

@@ -60,7 +60,7 @@ def test_two_operators_and_odd_payloads(
         page.get_by_role("link", name="Edit…").click()
         expect(page.get_by_text("It stays as it is, unless another one is entered.")).to_be_visible()
         page.get_by_role("button", name="Change the task").click()
-        expect(page.get_by_role("alert")).to_contain_text("Give a payload")
+        expect(page.get_by_role("alert")).to_contain_text("Nothing is to be changed")
         assert store.inspector.task("odd", name).payload == payload
     # A button that is clicked once more, because nothing seems to happen, acts once.
     page.goto(f"{site.url}/queues/odd/tasks/binary/edit?copy=yes")

@@ -210,9 +210,9 @@ def test_a_copy_is_enqueued(browser: Browser, store: Store) -> None:
     store.complete("a")
     page = visit(browser, "/queues/mail/tasks/a")
     form = Parsed(visit(browser, link(page, "Enqueue a copy…")))
-    done = browser.post(form.action, data={**form.fields, "payload": "new"}).text
+    done = browser.post(form.action, data={**form.fields, "payload": '"new"'}).text
     assert "Done: enqueue a copy of task 'a' of queue 'mail' with another payload (1 task)." in text_of(done)
-    assert [task.payload for task in store.inspector.tasks("mail", "pending")] == [b"new"]
+    assert [task.payload for task in store.inspector.tasks("mail", "pending")] == [b'"new"']
 
 
 def test_failed_attempts_are_shown_latest_first_and_not_copied(browser: Browser, store: Store) -> None:
@@ -250,12 +250,11 @@ def test_a_schedule_is_added_changed_and_run(browser: Browser, store: Store) -> 
     assert "No scheduler is online" in text_of(page)
     [kept] = Schedules(store.broker).list()
     assert (kept.name, kept.spec, kept.task_type, kept.queue) == ("nightly", "0 3 * * *", "report", "default")
-    confirm(browser, page, "Run now")
+    ran = confirm(browser, page, "Run now")
+    assert "report" in text_of(visit(browser, link(ran, "Show the task that was enqueued")))
     assert [task.type for task in store.inspector.tasks("default", "pending")] == ["report"]
     confirm(browser, page, "Pause")
     assert Schedules(store.broker).list()[0].paused
-    bad = browser.post(form.action, data={**sent, "name": "b", "spec": "every day"})
-    assert bad.status_code == 400
     confirm(browser, visit(browser, "/schedules"), "Delete")
     assert not Schedules(store.broker).list()
 

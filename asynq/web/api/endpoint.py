@@ -126,15 +126,9 @@ class Endpoint(Generic[A, T]):
 
     def check_rights(self, call: WebCall) -> None:
         """Refuse a change that the user may not make, whatever is asked. RequestError if so."""
-        if not self.changes:
-            return
-        if call.web.settings.read_only:
-            raise RequestError(403, "read_only", "this web interface is read-only")
-        if not call.user.operates:
-            raise RequestError(403, "not_an_operator", f"{call.user.name!r} is a viewer and changes nothing")
-
-        if reason := call.web.writability.reason:
-            raise RequestError(403, "read_only_replica", reason)
+        if self.changes and call.refusal is not None:
+            code, reason = call.refusal
+            raise RequestError(403, code, reason)
 
     def _check_rate(self, call: WebCall) -> None:
         if wait := call.web.bulk_rate.take(call.user.name):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime, timedelta
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
+from asynq.client.enqueue import DEFAULT_TIMEOUT
 from asynq.client.task import Task
 from asynq.errors import EntryNotFoundError
 from asynq.scheduler.schedules import AsyncSchedules
@@ -20,6 +21,10 @@ from asynq.web.api.shapes import DataFacts, shown_data
 if TYPE_CHECKING:
     from asynq.scheduler.stored import ScheduleInfo
     from asynq.web.call import WebCall
+
+
+_EMPTY = {"timeout": DEFAULT_TIMEOUT, "retention": timedelta(0)}
+"""What durations are that are given without a text."""
 
 
 class ScheduleItem(Struct, kw_only=True):
@@ -36,6 +41,11 @@ class ScheduleItem(Struct, kw_only=True):
     paused: bool
     next_run_at: datetime | None
     last_run_at: datetime | None
+    """Its latest tick. Runs by hand are not ticks."""
+    max_retry: int
+    timeout_seconds: float | None
+    """Null if its runs have a deadline instead."""
+    retention_seconds: float
     entry_id: str
 
 
@@ -68,8 +78,9 @@ class SetSchedule(OneSchedule, frozen=True, kw_only=True):
     """Time zone of a spec that does not name one. By default "UTC"."""
     max_retry: int | None = None
     timeout: str | None = None
-    """A duration such as "30m"."""
+    """A duration such as "30m"; "" for the default."""
     retention: str | None = None
+    """How long a completed task is kept, such as "24h"; "" for not."""
 
 
 class EnqueuedTask(Struct, kw_only=True):
@@ -94,12 +105,19 @@ async def get_schedule(call: WebCall, asked: OneSchedule) -> ScheduleItem:
     return _schedule(found, call.web.settings.max_shown)
 
 
+def _says_set(asked: SetSchedule) -> str:
+    what = f"enqueue {asked.task_type!r} at {asked.spec!r}"
+    if asked.existing == "change":
+        return f"change schedule {asked.name!r}: {what}"
+    return f"{what}, as schedule {asked.name!r}"
+
+
 @endpoint(
     "PUT",
     "/schedules/{name}",
     asked=SetSchedule,
     answer=NoneType,
-    says=lambda asked: f"enqueue {asked.task_type!r} at {asked.spec!r}, as schedule {asked.name!r}",
+    says=_says_set,
 )
 async def set_schedule(call: WebCall, asked: SetSchedule) -> None:
     """Keep a schedule in the broker: a new one, or in place of the one of its name."""
@@ -109,7 +127,7 @@ async def set_schedule(call: WebCall, asked: SetSchedule) -> None:
     given: dict[str, Any] = {"queue": asked.queue, "max_retry": asked.max_retry}
     for name in ("timeout", "retention"):
         text = getattr(asked, name)
-        given[name] = None if text is None else read_duration(text)
+        given[name] = None if text is None else read_duration(text) if text else _EMPTY[name]
     options = {name: value for name, value in given.items() if value is not None}
     if asked.existing != "replace":
         exists = await _exists(schedules, asked.name)
@@ -185,6 +203,7 @@ async def run_schedule(call: WebCall, asked: OneSchedule) -> EnqueuedTask:
     """Enqueue the task of a schedule now. Its ticks do not change."""
     task = await AsyncSchedules(call.web.broker).run(asked.name)
     call.noted.changed = 1
+    call.noted.remark = f"it is task {task.id!r} of queue {task.queue!r}"
     return EnqueuedTask(queue=task.queue, task_id=task.id)
 
 
@@ -201,5 +220,8 @@ def _schedule(schedule: ScheduleInfo, limit: int) -> ScheduleItem:
         paused=schedule.paused,
         next_run_at=schedule.next_run_at,
         last_run_at=schedule.last_run_at,
+        max_retry=schedule.max_retry,
+        timeout_seconds=None if schedule.timeout is None else schedule.timeout.total_seconds(),
+        retention_seconds=schedule.retention.total_seconds(),
         entry_id=schedule.entry_id,
     )

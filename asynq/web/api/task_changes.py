@@ -119,6 +119,8 @@ def _says_change(asked: ChangedTask) -> str:
         parts.append(f"due at {asked.process_at.isoformat()}")
     if asked.process_in is not None:
         parts.append(f"due in {asked.process_in}")
+    if asked.run and not parts:
+        return f"run {asked} now"
     return f"change {asked}: {' and '.join(parts) or 'nothing'}" + (", and run it now" if asked.run else "")
 
 
@@ -138,10 +140,12 @@ async def change_task(call: WebCall, asked: ChangedTask) -> None:
         due["process_at"] = asked.process_at
     if asked.process_in is not None:
         due["process_in"] = read_duration(asked.process_in)
-    if payload is None and not due:
-        raise ValueError("give a payload, process_at or process_in")
+    if payload is None and not due and not asked.run:
+        raise ValueError("nothing is to be changed: give a payload, process_at or process_in")
     before = await inspector.task(queue, task_id)
-    if due:
+    if payload is None and not due:
+        pass
+    elif due:
         if payload is not None:
             due["payload"] = payload
         await inspector.reschedule(queue, task_id, **due)

@@ -62,5 +62,6 @@ async def copy_task(call: WebCall, asked: CopiedTask) -> CopyAnswer:
     given = {name: value for name, value in options.items() if value is not None}
     enqueued = await AsyncClient(call.web.broker).enqueue(copy, **given)
     call.noted.changed = 1
+    call.noted.remark = f"it is task {enqueued.id!r} of queue {enqueued.queue!r}"
     call.noted.undo = lambda: call.web.inspector.delete_task(enqueued.queue, enqueued.id)
     return CopyAnswer(queue=enqueued.queue, task_id=enqueued.id)

@@ -5,29 +5,31 @@ A form names the endpoint, and its fields are what is asked. So no action is wri
 
 from __future__ import annotations
 
-import typing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
 from asynq.errors import AsynqError
+from asynq.info import QueueInfo
+from asynq.protocol.ops import GetQueueStats
 from asynq.web.api.audit import OneAction
 from asynq.web.api.bulk import CancelledTasks
 from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
+from asynq.web.api.schedules import EnqueuedTask
 from asynq.web.api.selection import GroupTasks, SelectedTasks
 from asynq.web.api.table import ENDPOINTS
-from asynq.web.api.tasks import count_tasks
+from asynq.web.api.task_copies import CopyAnswer
+from asynq.web.api.tasks import SelectedCount, count_tasks
 from asynq.web.archive import deleted_by_archiving
 from asynq.web.pages.errors import error_page
+from asynq.web.pages.forms import NEXT, REFUSED, asked_by, shown_again
 from asynq.web.pages.links import Address
-from asynq.web.pages.rendering import DONE, links_of, page
+from asynq.web.pages.rendering import DONE, MADE, links_of, page
 from asynq.web.refusals import asked_at
 from asynq.web.security.bodies import BODY
-from asynq.web.security.csrf import TOKEN_FIELD
 from asynq.web.undo import TaskUndo
 
 if TYPE_CHECKING:
@@ -37,13 +39,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from asynq.web.api.endpoint import Endpoint
-    from asynq.web.api.tasks import SelectedCount
     from asynq.web.call import WebCall
 
-NEXT = "next"
-"""The field with the page to go on to."""
-SHOWN = "shown"
-"""The field with the name of another one that shows what is there: empty, it is given nevertheless."""
 CHOICES: Mapping[str, Mapping[str, str]] = {
     "cancel_task": {"then": "archive"},
     "batch_cancel": {"then": "archive"},
@@ -53,6 +50,8 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     "delete_queue": {"force": ""},
 }
 """Fields that the user still chooses when confirming an action, with their first values."""
+_ALL_OF_A_QUEUE = frozenset({"purge_queue", "delete_queue"})
+"""Actions of whose queue the confirmation tells the size."""
 
 
 async def confirm_page(request: Request) -> Response:
@@ -64,7 +63,13 @@ async def confirm_page(request: Request) -> Response:
     choices = dict(CHOICES.get(action.name, {}))
     choices |= {name: value for name, value in fields if name in choices}
     fixed = [(name, value) for name, value in fields if name not in choices and name not in (NEXT, DONE)]
-    asked = _asked(action, [*fixed, *choices.items()])
+    refused = request.scope.get(REFUSED)
+    if refused is None:
+        asked = asked_by(action, [*fixed, *choices.items()])
+    else:
+        asked = asked_by(action, [*fixed, *CHOICES.get(action.name, {}).items()])
+        choices = {name: refused.fields.get(name, "") for name in choices}
+    size = await _size(call, asked)
     preview = await _preview(call, asked)
     return page(
         request,
@@ -74,6 +79,7 @@ async def confirm_page(request: Request) -> Response:
         says=action.says(asked),
         preview=preview,
         warning=await _warning(call, action, asked, preview),
+        size=size if action.name in _ALL_OF_A_QUEUE else None,
         # Not in hidden fields, where browsers would change the ends of lines in names.
         query=Address(urlencode(fixed)),
         choices=choices,
@@ -87,19 +93,24 @@ async def do_action(request: Request) -> Response:
     call = call_of(request)
     action.check_rights(call)
     sent = parse_qsl(request.scope[BODY].decode("utf-8", "replace"), keep_blank_values=True)
-    fields = [*request.query_params.multi_items(), *map(_as_written, sent)]
+    filled_in = [_as_written(field) for field in sent]
+    fields = [*request.query_params.multi_items(), *filled_in]
     following = _following(request, fields)
     try:
-        answer = await action(call, _asked(action, [item for item in fields if item[0] != TOKEN_FIELD]))
+        answer = await action(call, asked_by(action, fields))
     except (AsynqError, RequestError, ValueError) as error:
-        return error_page(request, error, asked_at(request.scope) or following)
+        again = await shown_again(request, error, filled_in)
+        return again or error_page(request, error, asked_at(request.scope) or following)
     links = links_of(request)
     job = getattr(answer, "job", None)
     if job is not None and job.state == "running":
         return RedirectResponse(links("activity", "jobs", job.id, next=following), 303)
     entry = next((each for each in call.web.audit if each.outcome is call.outcome), None)
     if entry is not None:
-        return RedirectResponse(f"{following}{'&' if '?' in following else '?'}{DONE}={entry.id}", 303)
+        told: dict[str, object] = {DONE: entry.id}
+        if isinstance(answer, EnqueuedTask | CopyAnswer):
+            told[MADE] = links("queues", answer.queue, "tasks", answer.task_id)
+        return RedirectResponse(f"{following}{'&' if '?' in following else '?'}{urlencode(told)}", 303)
     return RedirectResponse(following, 303)
 
 
@@ -136,6 +147,14 @@ async def _warning(
     return await deleted_by_archiving(call.web.broker, asked.queue, count, complete=complete)
 
 
+async def _size(call: WebCall, asked: object) -> int | None:
+    """How many tasks the queue of an action holds; None if it is about none. QueueNotFoundError."""
+    queue = getattr(asked, "queue", None)
+    if queue is None:
+        return None
+    return QueueInfo.of(await call.web.broker.aexecute(GetQueueStats(queue=queue)), None).size
+
+
 def _action(request: Request) -> Endpoint[Any, Any]:
     found = ENDPOINTS.get(request.path_params["action"])
     if found is None or not found.changes:
@@ -148,37 +167,3 @@ def _following(request: Request, fields: Iterable[tuple[str, str]]) -> Address:
     links = links_of(request)
     given = dict(fields).get(NEXT, "")
     return Address(given) if links.is_own(given) else links()
-
-
-def _asked(action: Endpoint[Any, Any], fields: Iterable[tuple[str, str]]) -> Any:
-    """What the fields of a form ask. Those that are empty and not required are as if not given.
-
-    One whose old value the form shows is given even so: who empties it wants it empty.
-    """
-    fields = list(fields)
-    shapes = {each.name: each for each in msgspec.structs.fields(action.asked)}
-    shown = {value for name, value in fields if name == SHOWN}
-    values: dict[str, Any] = {}
-    for name, value in fields:
-        shape = shapes.get(name)
-        if name in (NEXT, SHOWN):
-            continue
-        if not value and name not in shown and shape is not None and not shape.required:
-            continue
-        if shape is not None and _is_list(shape.type):
-            values.setdefault(name, []).append(value)
-        elif name in values:
-            raise RequestError(400, "invalid_request", f"the field {name!r} is given twice")
-        else:
-            values[name] = value
-    try:
-        return msgspec.convert(values, action.asked, strict=False)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise RequestError(400, "invalid_request", str(error)) from None
-
-
-def _is_list(shape: Any) -> bool:
-    """Whether a field takes several values."""
-    if typing.get_origin(shape) is typing.Annotated:
-        shape = typing.get_args(shape)[0]
-    return typing.get_origin(shape) in (list, tuple)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from asynq.durations import format_duration
 from asynq.runtime.short_texts import at, short_duration
+from asynq.runtime.shown_data import indented
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asynq.protocol.broker import Broker
     from asynq.web.api.shapes import DataFacts
+
+
+_SPACES = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
+"""Strings of JSON, and the spaces between its parts."""
 
 
 def count(number: float) -> str:
@@ -56,6 +63,23 @@ def since(instant: datetime | None) -> str:
 def editable(text: str, facts: DataFacts) -> bool:
     """Whether data stays as it is in a text field of a form: browsers change ends of lines and NUL."""
     return facts.encoding == "text" and not facts.truncated and not {"\r", "\0"} & set(text)
+
+
+def field_text(text: str, facts: DataFacts) -> tuple[str, bool] | None:
+    """Data in a field of a form, and whether it is JSON, which is indented. None if it is not editable."""
+    if not editable(text, facts):
+        return None
+    json = indented(text)
+    if json is None:
+        return text, False
+    # Other texts than spaces that would change, such as 1.10, remain as they are.
+    return (json if _SPACES.sub(r"\1", json) == _SPACES.sub(r"\1", text) else text), True
+
+
+def field_duration(seconds: float | None) -> str:
+    """A duration as a form writes it: 1h30m; "" for none."""
+    text = format_duration(timedelta(seconds=seconds)) if seconds else ""
+    return re.sub(r"(?<=[hm])0[ms]", "", re.sub(r"(?<=m)0s$", "", text))
 
 
 def clock_time(instant: datetime | None) -> str:

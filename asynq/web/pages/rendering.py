@@ -14,6 +14,7 @@ import asynq
 from asynq.runtime import short_texts
 from asynq.web.api.table import ENDPOINTS
 from asynq.web.pages import charts, formats
+from asynq.web.pages.forms import REFUSED, digest
 from asynq.web.pages.links import Address, Links
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 DONE = "done"
 """Parameter of any page: the id in the audit of what the user has just done."""
+MADE = "made"
+"""Parameter of any page with `DONE`: the address of the task that was enqueued by it."""
 NAVIGATION = (
     ("queues", (), "Queues", "q"),
     ("servers", ("servers",), "Servers", "s"),
@@ -64,7 +67,9 @@ def templates() -> Environment:
         "bytes": short_texts.size,
         "count": formats.count,
         "duration": formats.duration,
-        "editable": formats.editable,
+        "digest": digest,
+        "field_text": formats.field_text,
+        "field_duration": formats.field_duration,
         "highest": formats.highest,
         "iso": short_texts.at,
         "pair_with": formats.pair_with,
@@ -108,9 +113,15 @@ def page(
     `stream` is the address of the stream of its live parts.
     """
     links = links_of(request)
-    query = urlencode([item for item in request.query_params.multi_items() if item[0] != DONE])
+    query = urlencode([item for item in request.query_params.multi_items() if item[0] not in (DONE, MADE)])
     here = request.scope["path"] + (f"?{query}" if query else "")
     known = {"call": call, "here": Address(here), "notice": _notice_of(request, call)}
+    refused = request.scope.get(REFUSED)
+    if refused is not None:
+        status, headers = refused.status, refused.headers
+    made = request.query_params.get(MADE, "")
+    known |= {"made": Address(made) if made.startswith(f"{links('queues')}/") and links.is_own(made) else ""}
+    known |= {"refused": refused, "filled_in": {} if refused is None else refused.fields}
     known |= {"stream": stream, "now": int(time.time() * 1000)}
     text = render(template, links, broker=formats.broker_name(call.web.broker), **known, **context)
     return HTMLResponse(text, status, headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from asynq.client.enqueue import DEFAULT_MAX_RETRY, DEFAULT_TIMEOUT
 from asynq.web.api.endpoint import Nothing
 from asynq.web.api.http import call_of
 from asynq.web.api.scheduler_entries import EventsOfEntry, list_enqueue_events, list_scheduler_entries
@@ -47,7 +48,14 @@ async def edit_schedule_page(request: Request) -> Response:
     call = call_of(request)
     name = given(request).get("name")
     schedule = None if name is None else await get_schedule(call, OneSchedule(name=name))
-    return page(request, call, "edit_schedule.html", schedule=schedule)
+    return page(
+        request,
+        call,
+        "edit_schedule.html",
+        schedule=schedule,
+        default_retries=DEFAULT_MAX_RETRY,
+        default_timeout=DEFAULT_TIMEOUT.total_seconds(),
+    )
 
 
 async def last_runs_page(request: Request) -> Response:
