@@ -75,7 +75,6 @@ def web(
     try:
         from asynq.web import create_app
         from asynq.web.serve import bind, serve
-        from asynq.web.settings import LOOPBACK_HOSTS
     except ModuleNotFoundError as error:
         raise refusal(f"{error.name} is missing: pip install 'asynq-py[web]'") from None
 
@@ -93,7 +92,8 @@ def web(
             made,
             authentication=ways,
             read_only=read_only,
-            hosts=(*LOOPBACK_HOSTS, *_named(host), *(allow_host or ())),
+            hosts=(*_named(host), *(allow_host or ())),
+            hosts_option="--allow-host",
             root_path=root_path,
             insecure=insecure,
             trusted_proxies=tuple(trusted_proxy or ()),

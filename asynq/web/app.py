@@ -43,7 +43,7 @@ def create_app(
     *,
     authentication: Authentication | Iterable[Authentication] = (),
     read_only: bool = False,
-    hosts: Iterable[str] = LOOPBACK_HOSTS,
+    hosts: Iterable[str] = (),
     root_path: str = "",
     insecure: bool = False,
     prometheus_url: str | None = None,
@@ -57,8 +57,9 @@ def create_app(
         broker: The broker, or its URL.
         authentication: One way to authenticate, or several that are tried in turn.
         read_only: Whether all that changes something is refused.
-        hosts: The host names in the addresses that users enter, without ports. Requests for others are
-            refused, so that no other site can point its name at this server. "*" accepts any.
+        hosts: The host names in the addresses that users enter, without ports, beside those of this machine
+            itself (`asynq.web.settings.LOOPBACK_HOSTS`). Requests for others are refused, so that no other
+            site can point its name at this server. "*" accepts any.
         root_path: The path below which a proxy shows the application, such as "/asynq". Not for the path at
             which another ASGI application mounts it, which is known.
         insecure: Whether requests from other machines are answered without authentication.
@@ -73,7 +74,7 @@ def create_app(
     made = WebSettings(
         authentication=ways,
         read_only=read_only,
-        hosts=tuple(hosts),
+        hosts=(*LOOPBACK_HOSTS, *hosts),
         root_path=root.check_root_path(root_path),
         insecure=insecure,
         prometheus_url=check_prometheus(prometheus_url),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sized
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attrs import define
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.audit")
 
+ActionEnd = Literal["done", "unchanged", "stopped", "failed"]
+"""How an action ended. "unchanged": it came too late to change anything."""
 _MOST_REMEMBERED = 50_000
 """Tasks of all actions together that can be put back."""
 
@@ -37,6 +39,8 @@ class Outcome:
     """Number of tasks that were changed; None if it was not about tasks."""
     remark: str = ""
     """What the user should know of the end: why some tasks were not changed."""
+    unchanged: bool = False
+    """Whether it came too late to change anything; the remark says why."""
     continues: bool = False
     """Whether it goes on as a job, which ends it."""
     undo: Callable[[], Awaitable[object]] | None = None
@@ -57,6 +61,7 @@ class AuditEntry:
     id: int
     at: datetime
     outcome: Outcome
+    end: ActionEnd
     error: str = ""
     """Why it failed; "" if it did not."""
 
@@ -84,7 +89,7 @@ class AuditLog:
 
     def ended(self, outcome: Outcome) -> None:
         """Record an action that was carried out."""
-        self._add(outcome)
+        self._add(outcome, "unchanged" if outcome.unchanged else "done")
         log.info(
             "user=%r action=%s what=%r tasks=%s",
             outcome.user,
@@ -93,11 +98,24 @@ class AuditLog:
             outcome.changed if outcome.changed is not None else "-",
         )
 
-    def failed(self, outcome: Outcome, error: BaseException) -> None:
-        """Record an action that failed, or was broken off after some tasks: these can be put back."""
+    def stopped(self, outcome: Outcome) -> None:
+        """Record an action that was stopped, after some tasks: these can be put back."""
         if not outcome.changed:
             outcome.undo = None
-        self._add(outcome, shown(error))
+        self._add(outcome, "stopped")
+        log.info(
+            "user=%r action=%s what=%r tasks=%s stopped",
+            outcome.user,
+            outcome.action,
+            outcome.what,
+            outcome.changed if outcome.changed is not None else "-",
+        )
+
+    def failed(self, outcome: Outcome, error: Exception) -> None:
+        """Record an action that failed, perhaps after some tasks: these can be put back."""
+        if not outcome.changed:
+            outcome.undo = None
+        self._add(outcome, "failed", shown(error))
         log.warning(
             "user=%r action=%s what=%r tasks=%s error=%r",
             outcome.user,
@@ -107,8 +125,8 @@ class AuditLog:
             error,
         )
 
-    def _add(self, outcome: Outcome, error: str = "") -> None:
-        self._entries.append(AuditEntry(next(self._ids), self._now(), outcome, error))
+    def _add(self, outcome: Outcome, end: ActionEnd, error: str = "") -> None:
+        self._entries.append(AuditEntry(next(self._ids), self._now(), outcome, end, error))
         remembered = 0
         for entry in self:
             if isinstance(entry.outcome.undo, Sized):

@@ -38,6 +38,10 @@ class BulkJob:
     state: JobState = "running"
     changed: int = 0
     """Tasks so far."""
+    total: int | None = None
+    """Tasks that were there when it began; None if that is not known."""
+    filtered: bool = False
+    """Whether it changes only those of them that a filter selects."""
     error: str = ""
     failure: Exception | None = field(default=None, repr=False)
     """The error that ended it."""
@@ -65,13 +69,27 @@ class Jobs:
         """A job by its id."""
         return self._jobs.get(job_id)
 
-    def start(self, outcome: Outcome, action: Callable[[Progress], Awaitable[int]]) -> BulkJob:
-        """Start a job. `action` is given what to tell its progress to. RequestError if there are too many."""
+    def start(
+        self,
+        outcome: Outcome,
+        action: Callable[[Progress], Awaitable[int]],
+        *,
+        total: int | None = None,
+        filtered: bool = False,
+    ) -> BulkJob:
+        """Start a job. RequestError if there are too many.
+
+        Args:
+            outcome: What the audit will say of it.
+            action: It is given what to tell its progress to, and returns the number of tasks.
+            total: Tasks that are there now.
+            filtered: Whether a filter selects some of them.
+        """
         running = sum(job.state == "running" for job in self._jobs.values())
         if running >= self._limit:
             message = f"{running} bulk actions are under way: wait for one to end"
             raise RequestError(429, "too_many_jobs", message, {"Retry-After": "5"})
-        job = BulkJob(random_id(), outcome)
+        job = BulkJob(random_id(), outcome, total=total, filtered=filtered)
         outcome.continues = True
         self._jobs[job.id] = job
         self._forget()
@@ -83,11 +101,13 @@ class Jobs:
         if job.task is not None and seconds > 0:
             await timeouts.wait([job.task], seconds)
 
-    async def stop(self, job: BulkJob) -> None:
-        """End a job after the step that is under way. What it changed stays changed."""
-        if job.task is not None and job.state == "running":
-            job.task.cancel()
-            await asyncio.wait([job.task])
+    async def stop(self, job: BulkJob) -> bool:
+        """End a job after the step under way; whether that ended it. What it changed stays changed."""
+        if job.task is None or job.task.done():
+            return False
+        job.task.cancel()
+        await asyncio.wait([job.task])
+        return job.state == "stopped"
 
     async def aclose(self) -> None:
         """Stop all jobs."""
@@ -101,9 +121,9 @@ class Jobs:
         progress(0)
         try:
             progress(await action(progress))
-        except asyncio.CancelledError as error:
-            job.state, job.error = "stopped", "stopped"
-            self._audit.failed(job.outcome, error)
+        except asyncio.CancelledError:
+            job.state = "stopped"
+            self._audit.stopped(job.outcome)
         except Exception as error:
             job.state, job.error, job.failure = "failed", shown(error), error
             self._audit.failed(job.outcome, error)

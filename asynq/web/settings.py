@@ -27,6 +27,8 @@ class WebSettings:
     read_only: bool = False
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
     """The values of the Host header that are accepted, without the port; "*" for any."""
+    hosts_option: str = "hosts= of create_app"
+    """What names another one, for the one who reads the refusal."""
     root_path: str = ""
     """The path below which a proxy shows the interface, such as "/asynq"."""
     trusted_proxies: Addresses = field(default=cast("Addresses", ()), converter=Addresses)

@@ -296,13 +296,12 @@ def a_long_job(operator: Operator) -> None:
     operator.go("/confirm/purge_queue?queue=held")
     with operator.underneath.held():
         page.locator("main button[type=submit]").click()
-        expect(page.get_by_text("Under way: 0 tasks so far.")).to_be_visible()
-        operator.link("Stop").click()
-        page.locator("main button[type=submit]").click()
-        expect(page.locator("main section")).to_contain_text("Stopped: 0 tasks")
+        expect(page.get_by_text("Under way: 0 of 1 task so far.")).to_be_visible()
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.locator("main section")).to_contain_text("Stopped: 0 of 1 task.")
     operator.link("Activity").click()
     expect(page.get_by_role("row", name=re.compile("delete all tasks of queue 'held'"))).to_contain_text(
-        "failed"
+        "stopped"
     )
     assert operator.store.state("held", queue="held") is TaskState.PENDING
 

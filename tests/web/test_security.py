@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.web.conftest import Browser
 
 USERS = BasicAuthentication({"alice": ("wonder", "operator"), "bob": ("builder", "viewer")})
-ADDRESSES = ["/", "/api/queues", "/api/openapi.json", "/static/asynq.css", "/live/overview", "/nope"]
+ADDRESSES = ["/", "/api/queues", "/api/openapi.json", "/static/asynq.js", "/live/overview", "/nope"]
 
 
 @pytest.fixture
@@ -228,8 +228,19 @@ def test_the_hosts_of_this_machine_are_known(browser: Browser, host: str) -> Non
 
 def test_other_hosts_are_named(browse: Callable[..., Browser]) -> None:
     browser = browse(hosts=["asynq.example.com"])
-    assert browser.get("/api/queues", headers={"Host": "asynq.example.com"}).status_code == 200
-    assert browser.get("/api/queues", headers={"Host": "localhost"}).status_code == 421
+    for host in ("asynq.example.com", "localhost"):
+        assert browser.get("/api/queues", headers={"Host": host}).status_code == 200
+
+
+def test_the_refusal_of_a_host_names_it_and_what_allows_it(browse: Callable[..., Browser]) -> None:
+    asked = {"Host": "<b>.example:80", "Accept": "text/html"}
+    page = browse().get("/", headers=asked).text
+    assert "The host &#x27;&lt;b&gt;.example&#x27; is not one of this server&#x27;s" in page
+    assert "name it with hosts= of create_app." in page
+    style = re.search(r'href="(/static/asynq.css[^"]*)"', page)
+    assert style is not None
+    assert browse().get(style[1], headers=asked).status_code == 200
+    assert "with --allow-host." in browse(hosts_option="--allow-host").get("/", headers=asked).text
 
 
 @pytest.mark.parametrize(

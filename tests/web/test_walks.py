@@ -44,7 +44,7 @@ def filled(path: str) -> str:
 def routes() -> list[tuple[str, str]]:
     """The method and the path of all that an application answers."""
     app = create_app(MemoryBroker())
-    found = [("GET", "/static/asynq.css"), ("GET", "/nope")]
+    found = [("GET", "/static/asynq.js"), ("GET", "/nope")]
     for route in app.routes:
         if isinstance(route, Mount):
             assert route.name == "static"

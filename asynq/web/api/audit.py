@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from types import NoneType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -30,6 +30,8 @@ class AuditItem(Struct, kw_only=True):
     """Number of tasks; null if it was not about tasks."""
     remark: str
     """What else there is to know of its end; "" for nothing."""
+    end: Literal["done", "unchanged", "stopped", "failed"]
+    """"unchanged": it came too late to change anything."""
     error: str
     """Why it failed; "" if it did not."""
     can_be_undone: bool
@@ -60,6 +62,7 @@ async def list_audit(call: WebCall, asked: Nothing) -> AuditList:
                 what=entry.outcome.what,
                 changed=entry.outcome.changed,
                 remark=entry.outcome.remark,
+                end=entry.end,
                 error=entry.error,
                 can_be_undone=entry.outcome.undo is not None,
             )
@@ -92,3 +95,6 @@ async def undo_action(call: WebCall, asked: OneAction) -> None:
     if isinstance(undone, Undone):
         call.noted.changed = undone.changed
         call.noted.remark = undone.remark
+        if not undone.changed:
+            call.noted.unchanged = True
+            call.noted.remark = f"nothing could be put back: {undone.remark or 'no task is left'}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from asynq.protocol.ops import GetQueueStats
 from asynq.task_state import TaskState
 from asynq.web.api.durations import due_instant, due_text
 from asynq.web.api.endpoint import endpoint
@@ -115,11 +116,12 @@ async def delete_all_tasks(call: WebCall, asked: SelectedTasks) -> BulkAnswer:
 async def cancel_all_tasks(call: WebCall, asked: CancelledTasks) -> BulkAnswer:
     """End the runs of all selected active tasks."""
     where = asked.selected.where
+    total = await _total(call, asked.selected)
 
     def action(progress: Progress) -> Awaitable[int]:
         return call.web.inspector.cancel_all(asked.queue, where=where, then=asked.then, progress=progress)
 
-    return await started(call, action)
+    return await started(call, action, total=total, filtered=where is not None)
 
 
 @endpoint(
@@ -151,7 +153,8 @@ async def reschedule_all_tasks(call: WebCall, asked: RescheduledTasks) -> BulkAn
         finally:
             call.noted.undone_by(undo)
 
-    return await started(call, action)
+    total = await _total(call, asked)
+    return await started(call, action, total=total, filtered=where is not None)
 
 
 @endpoint(
@@ -203,12 +206,12 @@ async def delete_all_group_tasks(call: WebCall, asked: GroupTasks) -> BulkAnswer
 )
 async def purge_queue(call: WebCall, asked: OneQueue) -> BulkAnswer:
     """Delete all tasks of a queue that are not active. The queue stays."""
-    await call.web.inspector.queue_info(asked.queue)
+    queue = await call.web.inspector.queue_info(asked.queue)
 
     def action(progress: Progress) -> Awaitable[int]:
         return call.web.inspector.purge(asked.queue, progress=progress)
 
-    return await started(call, action, "deleted")
+    return await started(call, action, "deleted", total=queue.size - queue.active)
 
 
 @endpoint(
@@ -249,14 +252,29 @@ async def _move(call: WebCall, asked: SelectedTasks, to: MoveTarget) -> BulkAnsw
         finally:
             call.noted.undone_by(undo)
 
-    return await started(call, action, _ANSWERED[to])
+    total = await _total(call, asked)
+    return await started(call, action, _ANSWERED[to], total=total, filtered=asked.where is not None)
+
+
+async def _total(call: WebCall, asked: SelectedTasks) -> int | None:
+    """Tasks of the state; None for those of one group, which no broker counts at once."""
+    if asked.group is not None:
+        return None
+    stats = await call.web.broker.aexecute(GetQueueStats(queue=asked.queue))
+    total: int = getattr(stats, asked.state.value)
+    return total
 
 
 async def started(
-    call: WebCall, action: Callable[[Progress], Awaitable[int]], member: str = ""
+    call: WebCall,
+    action: Callable[[Progress], Awaitable[int]],
+    member: str = "",
+    *,
+    total: int | None = None,
+    filtered: bool = False,
 ) -> BulkAnswer:
     """Start the job and wait for its end for a while. An error within this time is raised here."""
-    job = call.web.jobs.start(call.noted, action)
+    job = call.web.jobs.start(call.noted, action, total=total, filtered=filtered)
     await call.web.jobs.wait(job, call.web.settings.job_wait)
     if job.failure is not None:
         raise job.failure

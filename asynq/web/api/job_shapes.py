@@ -19,6 +19,10 @@ class JobItem(Struct, kw_only=True):
     state: Literal["running", "done", "failed", "stopped"]
     changed: int
     """Tasks so far."""
+    total: int | None
+    """Tasks that were there when it began; null if that is not known."""
+    filtered: bool
+    """Whether it changes only those of them that a filter selects: it looks at all."""
     error: str
 
 
@@ -30,5 +34,7 @@ def job_item(job: BulkJob) -> JobItem:
         what=job.outcome.what,
         state=job.state,
         changed=job.changed,
+        total=job.total,
+        filtered=job.filtered,
         error=job.error,
     )

@@ -44,12 +44,15 @@ async def get_job(call: WebCall, asked: OneJob) -> JobItem:
     "/jobs/{job_id}:stop",
     asked=OneJob,
     answer=JobItem,
-    says=lambda asked: f"stop the bulk action {asked.job_id!r}: what it changed stays changed",
+    says=lambda asked: f"stop the bulk action {asked.job_id!r}",
 )
 async def stop_job(call: WebCall, asked: OneJob) -> JobItem:
-    """Stop a bulk action. What it changed stays changed."""
+    """Stop a bulk action. What it changed stays changed. One that has ended stays as it ended."""
     job = _find(call, asked)
-    await call.web.jobs.stop(job)
+    call.noted.what = f"stop: {job.outcome.what}"
+    if not await call.web.jobs.stop(job):
+        call.noted.unchanged = True
+        call.noted.remark = f"it had ended already: {job.changed:,} task{'' if job.changed == 1 else 's'}"
     return job_item(job)
 
 

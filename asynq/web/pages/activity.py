@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from asynq.web.api.audit import list_audit
 from asynq.web.api.endpoint import Nothing
 from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
 from asynq.web.api.jobs import OneJob, get_job, list_jobs
+from asynq.web.names import decode_name
 from asynq.web.pages.asking import given, path_name
 from asynq.web.pages.links import Address
 from asynq.web.pages.rendering import links_of, page
@@ -47,12 +49,14 @@ async def job_page(request: Request) -> Response:
     """How far a bulk action is."""
     call, links = call_of(request), links_of(request)
     asked = ShownJob(job_id=path_name(request, "job_id"), next=given(request).get("next", ""))
+    following = following_of(links, asked.next)
     return page(
         request,
         call,
         "job.html",
         stream=links("live", "job", job_id=asked.job_id, next=asked.next),
-        following=following_of(links, asked.next),
+        following=following,
+        following_says=_says(links, following),
         **await job_context(call, asked),
     )
 
@@ -78,3 +82,17 @@ def job_address(links: Links, asked: ShownJob) -> str:
 def following_of(links: Links, wanted: str) -> Address:
     """The page to go on to: one of ours, whatever the address says."""
     return Address(wanted) if links.is_own(wanted) else links("activity")
+
+
+def _says(links: Links, following: Address) -> str:
+    """What a link to the next page says."""
+    path = following.removeprefix(links.root_path).partition("?")[0].strip("/")
+    if not path:
+        return "Back to the queues"
+    section, _, name = path.partition("/")
+    if section == "queues" and name and "/" not in name:
+        try:
+            return f"Back to queue {decode_name(unquote(name))}"
+        except ValueError:
+            return "Back"
+    return "Go to the activity" if path == "activity" else "Back"
