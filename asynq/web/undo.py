@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asynq.protocol.broker import Broker
+    from asynq.protocol.message import StoredTask
     from asynq.protocol.ops import Op
 
 MAX_REMEMBERED: Final = 10_000
@@ -87,6 +88,15 @@ class _Change:
     place: _Place
     """Where the action put the task."""
     back: Op[Any]
+    payload: bytes | None = None
+    """The payload that the action gave the task; None if it gave none."""
+
+    def holds(self, answer: StoredTask | AsynqError) -> bool:
+        """Whether the task that was looked at is still as the action left it."""
+        if isinstance(answer, AsynqError):
+            return False
+        task = TaskInfo.of(answer)
+        return _Place.of(task) == self.place and self.payload in (None, task.payload)
 
 
 class TaskUndo:
@@ -117,16 +127,32 @@ class TaskUndo:
 
     def rescheduled(self, task: TaskInfo, due: datetime) -> None:
         """Remember when a task was due that is due at another time now."""
-        if task.next_process_at is not None and task.state is not TaskState.PENDING:
+        self.edited(task, due=due)
+
+    def edited(self, task: TaskInfo, *, payload: bytes | None = None, due: datetime | None = None) -> None:
+        """Remember a task that has another payload, is due at another time, or both. None: as it was."""
+        place, earlier = _Place.of(task), None
+        if due is not None:
+            if task.next_process_at is None or task.state is TaskState.PENDING:
+                return
             whole = instant_of(seconds_of(due) * 1000)  # as brokers store it
             place = _Place(task.state, task.retried, task.last_failed_at, whole)
             earlier = milliseconds_of(task.next_process_at)
-            self._remember(task, place, UpdateTask(queue=task.queue, task_id=task.id, process_at=earlier))
+        before = None if payload is None else task.payload
+        back = UpdateTask(queue=task.queue, task_id=task.id, payload=before, process_at=earlier)
+        self._remember(task, place, back, payload)
 
-    def _remember(self, task: TaskInfo, place: _Place, back: Op[Any]) -> None:
+    def _remember(self, task: TaskInfo, place: _Place, back: Op[Any], payload: bytes | None = None) -> None:
         if len(self._changes) == self._changes.maxlen:
             self.forgotten += 1
-        self._changes.append(_Change(GetTask(queue=task.queue, task_id=task.id), place, back))
+        look = GetTask(queue=task.queue, task_id=task.id)
+        self._changes.append(_Change(look, place, back, payload))
+
+    async def still(self, limit: int) -> int:
+        """How many of the last so many tasks are still where the action put them."""
+        looked = list(self._changes)[-limit:]
+        tasks = await self._broker.aexecute_many([change.look for change in looked]) if looked else []
+        return sum(change.holds(task) for change, task in zip(looked, tasks, strict=True))
 
     async def warning(self) -> str:
         """What a user should know before tasks are put back; "" for nothing."""
@@ -150,7 +176,7 @@ class TaskUndo:
         for change, task in zip(changes, tasks, strict=True):
             if isinstance(task, TaskNotFoundError) and change.place.state is TaskState.ARCHIVED:
                 undone.gone += 1
-            elif isinstance(task, AsynqError) or _Place.of(TaskInfo.of(task)) != change.place:
+            elif not change.holds(task):
                 undone.left += 1
             else:
                 back.append(change.back)

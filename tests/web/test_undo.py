@@ -14,6 +14,7 @@ from asynq.web import archive
 from asynq.web.audit import AuditLog, Outcome
 from asynq.web.undo import TaskUndo, Undone
 from tests.web.store import Store
+from tests.web.test_pages import Parsed, text_of, visit
 
 if TYPE_CHECKING:
     from tests.web.conftest import Browser
@@ -76,6 +77,49 @@ def test_what_went_on_meanwhile_is_not_undone(browser: Browser, store: Store) ->
     store.take()  # it fails again, and is in the same state as after an undo
     store.inspector.delete_task("mail", "d")
     assert undo()[0] == 0
+
+
+def test_one_task_that_went_on_meanwhile_is_not_changed_by_an_undo(browser: Browser, store: Store) -> None:
+    def undo() -> tuple[int, str]:
+        assert browser.change("POST", f"/api/audit/{last_action(browser)['id']}:undo").status_code == 204
+        return last_action(browser)["changed"], last_action(browser)["end"]
+
+    store.enqueue("a")
+    browser.change("POST", "/api/queues/mail/pending_tasks/a:archive")
+    store.inspector.run_task("mail", "a")
+    store.take()
+    assert undo() == (0, "unchanged")
+    assert store.state("a") is TaskState.ACTIVE
+    # Whatever state the address names, it is not archived: an undo must not archive it.
+    store.enqueue("c", process_in=timedelta(hours=1))
+    browser.change("POST", "/api/queues/mail/archived_tasks/c:run")
+    assert not last_action(browser)["can_be_undone"]
+    store.enqueue("b", process_in=timedelta(hours=1))
+    before = store.inspector.task("mail", "b").payload
+    for meanwhile, expected, left in ((None, (1, "done"), before), (b"theirs", (0, "unchanged"), b"theirs")):
+        browser.change("POST", "/api/queues/mail/tasks/b:change", json={"payload": "mine"})
+        if meanwhile:
+            store.inspector.update_payload("mail", "b", meanwhile)
+        assert undo() == expected
+        assert store.inspector.task("mail", "b").payload == left
+
+
+def test_the_confirmation_of_an_undo_says_what_and_how_much(browser: Browser, store: Store) -> None:
+    for name in ("a", "b", "c"):
+        store.enqueue(name)
+    browser.change("POST", "/api/queues/mail/pending_tasks:archive_all", json={})
+    store.inspector.run_task("mail", "b")
+    address = f"/confirm/undo_action?action_id={last_action(browser)['id']}"
+    page = text_of(visit(browser, address))
+    assert "Undo: archive all pending tasks of queue 'mail'" in page
+    assert "It changed 3 tasks. 2 can still be put back. The others went on meanwhile" in page
+    for name in ("a", "c"):
+        store.inspector.run_task("mail", name)
+    form = Parsed(visit(browser, address))
+    told = browser.post(form.action, data=form.fields).text
+    assert "Nothing could be put back: 3 went on meanwhile and stay where they are." in text_of(told)
+    assert 'class="notice caution"' in told
+    visit(browser, address, 409)
 
 
 def test_a_due_time_that_was_changed_again_is_not_undone(browser: Browser, store: Store) -> None:

@@ -11,9 +11,11 @@ from msgspec import Struct
 from asynq.errors import AsynqError
 from asynq.web.api.endpoint import Nothing, endpoint
 from asynq.web.api.errors import RequestError
-from asynq.web.undo import Undone
+from asynq.web.api.selection import MAX_IDS
+from asynq.web.undo import TaskUndo, Undone
 
 if TYPE_CHECKING:
+    from asynq.web.audit import AuditEntry
     from asynq.web.call import WebCall
 
 
@@ -41,6 +43,20 @@ class AuditList(Struct, kw_only=True):
     """The last actions."""
 
     actions: list[AuditItem]
+
+
+class UndoPreview(Struct, kw_only=True):
+    """What an undo would do."""
+
+    what: str
+    changed: int | None
+    """Tasks that the action changed."""
+    remembered: int | None = None
+    """Those that can be put back if nobody changed them; None if it was not about tasks."""
+    looked_at: int = 0
+    """The last of them, as many as are looked at."""
+    still: int = 0
+    """Those of these that are still where the action put them."""
 
 
 class OneAction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,15 +96,11 @@ async def list_audit(call: WebCall, asked: Nothing) -> AuditList:
 )
 async def undo_action(call: WebCall, asked: OneAction) -> None:
     """Undo an action, once. Tasks that went on, or for which the archive has no room, stay where they are."""
-    entry = call.web.audit.find(asked.action_id)
-    if entry is None:
-        raise RequestError(404, "action_not_found", f"there is no action {asked.action_id}")
+    entry = _undoable(call, asked)
     undo, entry.outcome.undo = entry.outcome.undo, None
-    if undo is None:
-        raise RequestError(409, "not_undoable", "this action cannot be undone, or has been undone")
     call.noted.what = f"undo: {entry.outcome.what}"
     try:
-        undone = await undo()
+        undone = await undo() if undo else None
     except AsynqError:
         entry.outcome.undo = undo
         raise
@@ -98,3 +110,24 @@ async def undo_action(call: WebCall, asked: OneAction) -> None:
         if not undone.changed:
             call.noted.unchanged = True
             call.noted.remark = f"nothing could be put back: {undone.remark or 'no task is left'}"
+
+
+def _undoable(call: WebCall, asked: OneAction) -> AuditEntry:
+    """The action, if it can be undone. RequestError if not."""
+    entry = call.web.audit.find(asked.action_id)
+    if entry is None:
+        raise RequestError(404, "action_not_found", f"there is no action {asked.action_id}")
+    if entry.outcome.undo is None:
+        raise RequestError(409, "not_undoable", "this action cannot be undone, or has been undone")
+    return entry
+
+
+async def undo_preview(call: WebCall, asked: OneAction) -> UndoPreview:
+    """What an undo would do now. RequestError if the action cannot be undone."""
+    outcome = _undoable(call, asked).outcome
+    preview = UndoPreview(what=outcome.what, changed=outcome.changed)
+    if isinstance(outcome.undo, TaskUndo):
+        preview.looked_at = min(len(outcome.undo), MAX_IDS)
+        preview.remembered = len(outcome.undo)
+        preview.still = await outcome.undo.still(MAX_IDS)
+    return preview

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from asynq.task_state import TaskState
-from asynq.web.api.durations import read_duration
+from asynq.web.api.durations import due_instant
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.selection import OneTask, TaskInState
+from asynq.web.undo import TaskUndo
 
 if TYPE_CHECKING:
     from asynq.web.call import WebCall
@@ -59,11 +60,12 @@ class ChangedTask(OneTask, frozen=True, kw_only=True):
 )
 async def run_task(call: WebCall, asked: TaskInState) -> None:
     """Make a task pending now, whatever it waits for. Archived and completed tasks run once more."""
-    was = asked.state
+    before = await call.web.inspector.task(asked.queue, asked.task_id)
     await call.web.inspector.run_task(asked.queue, asked.task_id)
     call.noted.changed = 1
-    if was is TaskState.ARCHIVED:
-        call.noted.undo = lambda: call.web.inspector.archive_task(asked.queue, asked.task_id)
+    undo = TaskUndo(call.web.broker)
+    undo.moved(before, TaskState.PENDING)
+    call.noted.undone_by(undo)
 
 
 @endpoint(
@@ -78,8 +80,9 @@ async def archive_task(call: WebCall, asked: TaskInState) -> None:
     before = await call.web.inspector.task(asked.queue, asked.task_id)
     await call.web.inspector.archive_task(asked.queue, asked.task_id)
     call.noted.changed = 1
-    if before.state is TaskState.PENDING:
-        call.noted.undo = lambda: call.web.inspector.run_task(asked.queue, asked.task_id)
+    undo = TaskUndo(call.web.broker)
+    undo.moved(before, TaskState.ARCHIVED)
+    call.noted.undone_by(undo)
 
 
 @endpoint(
@@ -135,33 +138,26 @@ async def change_task(call: WebCall, asked: ChangedTask) -> None:
     """Change the payload of a task that waits or is archived, or when it is due, and run it if asked."""
     inspector, queue, task_id = call.web.inspector, asked.queue, asked.task_id
     payload = payload_of(asked.payload, asked.payload_encoding)
-    due: dict[str, Any] = {}
-    if asked.process_at is not None:
-        due["process_at"] = asked.process_at
-    if asked.process_in is not None:
-        due["process_in"] = read_duration(asked.process_in)
-    if payload is None and not due and not asked.run:
+    due: datetime | None = None
+    if asked.process_at is not None or asked.process_in is not None:
+        due = await due_instant(call.web.broker, asked.process_at, asked.process_in)
+    if payload is None and due is None and not asked.run:
         raise ValueError("nothing is to be changed: give a payload, process_at or process_in")
     before = await inspector.task(queue, task_id)
-    if payload is None and not due:
+    if payload is None and due is None:
         pass
-    elif due:
-        if payload is not None:
-            due["payload"] = payload
-        await inspector.reschedule(queue, task_id, **due)
+    elif due is not None:
+        given: dict[str, Any] = {} if payload is None else {"payload": payload}
+        await inspector.reschedule(queue, task_id, process_at=due, **given)
     else:
         await inspector.update_payload(queue, task_id, payload)
     call.noted.changed = 1
     if asked.run:
         await inspector.run_task(queue, task_id)
         return
-    if due and before.next_process_at is not None:
-        earlier = before.next_process_at
-        call.noted.undo = lambda: inspector.reschedule(
-            queue, task_id, process_at=earlier, payload=before.payload
-        )
-    elif not due:
-        call.noted.undo = lambda: inspector.update_payload(queue, task_id, before.payload)
+    undo = TaskUndo(call.web.broker)
+    undo.edited(before, payload=payload, due=due)
+    call.noted.undone_by(undo)
 
 
 def payload_of(text: str | None, encoding: PayloadEncoding) -> bytes | None:

@@ -74,6 +74,10 @@ class SelectedCount(Struct, kw_only=True):
     count: int
     complete: bool
     """False if there are more tasks than one request looks at: then there may be more of these, too."""
+    scanned: int
+    """Tasks that were looked at; those that were counted without a look included."""
+    total: int | None
+    """Tasks of the state; null if only those of one group are asked for."""
 
 
 class Runner(Struct, kw_only=True):
@@ -179,22 +183,28 @@ async def list_group_tasks(call: WebCall, asked: ListedGroupTasks) -> TaskList:
 async def count_tasks(call: WebCall, asked: SelectedTasks) -> SelectedCount:
     """How many tasks a bulk action would change. A filter is counted among the first tasks only."""
     stats = await call.web.broker.aexecute(GetQueueStats(queue=asked.queue))
+    of_state: int = getattr(stats, asked.state.value)
     if asked.where is None and asked.group is None:
-        return SelectedCount(count=getattr(stats, asked.state.value), complete=True)
+        return SelectedCount(count=of_state, complete=True, scanned=of_state, total=of_state)
     names = [asked.group or ""]
     if asked.group is None and asked.state is TaskState.AGGREGATING:
         names = [group.name async for group in call.web.inspector.groups(asked.queue)]
-    left, total = call.web.settings.max_scanned, 0
+    found = SelectedCount(
+        count=0, complete=True, scanned=0, total=None if asked.group is not None else of_state
+    )
     for name in names:
         tasks = TaskRange(
             broker=call.web.broker, queue=asked.queue, state=asked.state, group=name, total=None
         )
-        count, scanned, complete = await tasks.count(asked.where, left)
-        total += count
-        left -= scanned
+        count, scanned, complete = await tasks.count(
+            asked.where, call.web.settings.max_scanned - found.scanned
+        )
+        found.count += count
+        found.scanned += scanned
         if not complete:
-            return SelectedCount(count=total, complete=False)
-    return SelectedCount(count=total, complete=True)
+            found.complete = False
+            break
+    return found
 
 
 @endpoint("GET", "/queues/{queue}/tasks/{task_id}", asked=OneTask, answer=TaskDetail)

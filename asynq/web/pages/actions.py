@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse
 from asynq.errors import AsynqError
 from asynq.info import QueueInfo
 from asynq.protocol.ops import GetQueueStats
-from asynq.web.api.audit import OneAction
+from asynq.web.api.audit import OneAction, undo_preview
 from asynq.web.api.bulk import CancelledTasks
 from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
@@ -71,12 +71,14 @@ async def confirm_page(request: Request) -> Response:
         choices = {name: refused.fields.get(name, "") for name in choices}
     size = await _size(call, asked)
     preview = await _preview(call, asked)
+    undo = await undo_preview(call, asked) if isinstance(asked, OneAction) else None
     return page(
         request,
         call,
         "confirm.html",
         action=action,
-        says=action.says(asked),
+        says=f"undo: {undo.what}" if undo else action.says(asked),
+        undo=undo,
         preview=preview,
         warning=await _warning(call, action, asked, preview),
         size=size if action.name in _ALL_OF_A_QUEUE else None,
