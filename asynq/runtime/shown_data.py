@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Literal
 
 from asynq.runtime.plain import text_of
@@ -11,6 +12,7 @@ DataView = Literal["json", "text", "hex"]
 MAX_SHOWN = 64 * 1024
 """Bytes that a view for people shows at most."""
 _HEX_LINE = 16
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def pretty(value: bytes) -> str:
@@ -42,7 +44,10 @@ def viewed(value: bytes, view: DataView) -> str:
 def indented(text: str) -> str | None:
     """JSON on several lines; None if it is no JSON."""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        value = json.loads(text)
+        lines = json.dumps(value, indent=2, ensure_ascii=False)
+        # Half a pair of surrogates is allowed as an escape, but is no character that could be written.
+        return json.dumps(value, indent=2) if _SURROGATE.search(lines) else lines
     except (ValueError, RecursionError):
         return None
 

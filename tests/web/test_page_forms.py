@@ -197,3 +197,9 @@ def test_a_viewer_is_told_who_can_do_this(browse: Any, store: Store) -> None:
         page = visit(browser, path)
         assert "bob may only read: operators can do this." in text_of(page)
         assert 'type="submit"' not in page
+
+
+def test_half_a_pair_of_surrogates_is_shown_as_it_is_written(browser: Browser, store: Store) -> None:
+    store.enqueue("a", payload=b'["\\ud800"]', process_in=timedelta(hours=1))
+    for path in ("/queues/mail/tasks/a", "/queues/mail/tasks/a/edit"):
+        assert '[\n  "\\ud800"\n]' in unescape(visit(browser, path))
