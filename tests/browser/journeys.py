@@ -300,9 +300,9 @@ def a_long_job(operator: Operator) -> None:
         page.get_by_role("button", name="Stop", exact=True).click()
         expect(page.locator("main section")).to_contain_text("Stopped: 0 of 1 task.")
     operator.link("Activity").click()
-    expect(page.get_by_role("row", name=re.compile("delete all tasks of queue 'held'"))).to_contain_text(
-        "stopped"
-    )
+    expect(
+        page.get_by_role("row", name=re.compile("local delete all tasks of queue 'held'"))
+    ).to_contain_text("stopped")
     assert operator.store.state("held", queue="held") is TaskState.PENDING
 
 
