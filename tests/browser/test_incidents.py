@@ -87,7 +87,7 @@ def test_a_web_server_that_is_restarted(
         pausing = site.open("/confirm/pause_queue?queue=still&next=/queues/still")
         job = site.open("/confirm/purge_queue?queue=still")
         sent(job)
-        expect(job.locator("main")).to_contain_text("Under way: 0 tasks")
+        expect(job.locator("main")).to_contain_text("Under way: 0 of 1 task")
     with serving(store.broker, answered, port=urlsplit(url).port or 0, **settings):
         expect(job.locator("main")).to_contain_text("The web server was started anew")
         # The token of the page is that of the server before: the page is asked for once more.
