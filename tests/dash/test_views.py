@@ -97,7 +97,7 @@ async def test_tabs_have_their_key_before_and_a_count_behind_their_name(
 ) -> None:
     prepare(memory)
     async with driven(memory.broker, SMALL) as screen:
-        await screen.shows("1 Queues", "2 Graphs", "3 Servers", "4 Schedules")
+        await screen.shows("1 Queues", "2 Graphs", "3 Servers", "4 Schedules", "> default")
         await screen.press("enter")
         await screen.shows(
             "1 pend:3", "2 act:1", "3 sched:1", "4 retry ", "5 arch:2", "6 done:1", "7 grp:1", "8 graph"
