@@ -59,6 +59,11 @@ class Driven:
         """Press keys. Before each one the process is idle, so that what it concerns has the focus."""
         await self.pilot.press(*keys)
 
+    async def open(self, queue: str = "default") -> None:
+        """Open the first queue. Before its row is there, Enter opens nothing."""
+        await self.shows(f"> {queue}")
+        await self.press("enter")
+
     async def write(self, text: str) -> None:
         """Write a text into what has the focus, without waiting for an idle process after each key."""
         for one in text:

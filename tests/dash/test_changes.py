@@ -23,8 +23,8 @@ TABS = {"pending": "1", "active": "2", "scheduled": "3", "retry": "4", "archived
 
 
 async def open_state(screen: Driven, state: str, *shown: str) -> None:
-    await screen.shows("default")
-    await screen.press("enter", TABS[state])
+    await screen.open()
+    await screen.press(TABS[state])
     await screen.shows(*shown)
 
 
@@ -130,8 +130,8 @@ async def test_all_tasks_of_a_group_are_changed(memory: Prepared) -> None:
     memory.enqueue("a", "b", group="g")
     memory.enqueue("c", group="other")
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter", "7")
+        await screen.open()
+        await screen.press("7")
         await screen.shows("other")
         await screen.press("enter")
         await screen.shows("of this group")

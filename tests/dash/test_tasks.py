@@ -47,8 +47,7 @@ def requests(on: Prepared, monkeypatch: pytest.MonkeyPatch) -> Requests:
 async def test_any_number_of_tasks_is_shown_page_by_page(memory: Prepared) -> None:
     memory.enqueue(*(f"task-{number:04d}" for number in range(MANY)))
     async with driven(memory.broker, SMALL) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("task-0000", "task-0018", "Tasks 1 to 19 of 1,000")
         await screen.press("pagedown")
         await screen.shows("task-0019", "Tasks 20 to 38 of 1,000")
@@ -68,8 +67,7 @@ async def test_any_number_of_tasks_is_shown_page_by_page(memory: Prepared) -> No
 async def test_pages_that_are_gone_are_left(memory: Prepared) -> None:
     memory.enqueue(*(f"task-{number:04d}" for number in range(30)))
     async with driven(memory.broker, SMALL) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("Tasks 1 to 19 of 30")
         await screen.press("pagedown")
         await screen.shows("Tasks 20 to 30 of 30")
@@ -82,8 +80,7 @@ async def test_pages_that_are_gone_are_left(memory: Prepared) -> None:
 async def test_only_what_is_shown_is_read_in_one_round_trip(on: Prepared, requests: Requests) -> None:
     on.enqueue(*(f"task-{number:04d}" for number in range(100)))
     async with driven(on.broker, SMALL) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("task-0018")
         await screen.refreshed()
         requests.trips.clear()
@@ -111,8 +108,8 @@ async def test_tasks_are_filtered_as_one_types(memory: Prepared) -> None:
     memory.enqueue("c", type="report", payload={"user": 1})
     memory.fail("it timed out", 3)
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter", "5")
+        await screen.open()
+        await screen.press("5")
         await screen.shows("3 of 3")
         await screen.press("slash")
         await screen.write('email payload="user":1')
@@ -133,8 +130,7 @@ async def test_esc_ends_the_filter_first_and_then_leaves(memory: Prepared) -> No
     memory.enqueue("a", type="email")
     memory.enqueue("b", type="report")
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("2 of 2")
         await screen.press("slash")
         await screen.write("email")
@@ -152,8 +148,7 @@ async def test_a_filter_that_is_opened_again_is_replaced_by_what_is_typed(memory
     memory.enqueue("a", type="email")
     memory.enqueue("b", type="report")
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("2 of 2")
         await screen.press("slash")
         await screen.write("type=email")
@@ -167,8 +162,7 @@ async def test_a_filter_that_is_opened_again_is_replaced_by_what_is_typed(memory
 async def test_a_filter_that_means_nothing_is_told(memory: Prepared) -> None:
     memory.enqueue("a")
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("1 of 1")
         await screen.press("slash")
         await screen.write("older=soon")
@@ -181,8 +175,7 @@ async def test_a_search_is_bounded_and_goes_on(memory: Prepared) -> None:
     memory.enqueue(*(f"{number:05d}" for number in range(count)))
     memory.enqueue("wanted", type="wanted")
     async with driven(memory.broker, SMALL) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("Tasks 1 to 19")
         await screen.press("slash")
         await screen.write("wanted")

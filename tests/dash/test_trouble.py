@@ -77,8 +77,7 @@ async def test_a_change_that_is_refused_is_told(memory: Prepared, monkeypatch: p
 
     monkeypatch.setattr(memory.broker, "aexecute_many", read_only)
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("one")
         await screen.press("d")
         await screen.confirm("Delete this pending task")

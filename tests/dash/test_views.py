@@ -97,8 +97,8 @@ async def test_tabs_have_their_key_before_and_a_count_behind_their_name(
 ) -> None:
     prepare(memory)
     async with driven(memory.broker, SMALL) as screen:
-        await screen.shows("1 Queues", "2 Graphs", "3 Servers", "4 Schedules", "> default")
-        await screen.press("enter")
+        await screen.shows("1 Queues", "2 Graphs", "3 Servers", "4 Schedules")
+        await screen.open()
         await screen.shows(
             "1 pend:3", "2 act:1", "3 sched:1", "4 retry ", "5 arch:2", "6 done:1", "7 grp:1", "8 graph"
         )
@@ -108,8 +108,7 @@ async def test_ids_that_are_cut_show_their_end(memory: Prepared) -> None:
     first, second = (f"01a22e2d-89ab-7def-8123-4567{end}" for end in ("7f4c91d2", "0d0c0b0a"))
     memory.enqueue(first, second, type="a_rather_long_type_of_tasks", payload={"a": "long payload" * 9})
     async with driven(memory.broker, SMALL) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("2 of 2")
         assert "…" in screen.text
         assert re.search(r"…\S*7f4c91d2 ", screen.text)
@@ -148,8 +147,7 @@ async def test_queues_are_filtered_as_one_types(memory: Prepared) -> None:
 async def test_a_queue_has_a_view_for_each_state(on: Prepared) -> None:
     prepare(on)
     async with driven(on.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("1 Pending: 3", "2 Active: 1", "3 Scheduled: 1", "4 Retry ", "5 Archived: 2")
         await screen.shows("6 Completed: 1", "7 Groups: 1", "8 Graphs")
         await screen.shows("first4")
@@ -217,8 +215,8 @@ async def test_graphs_show_what_ended_while_it_was_watched(on: Prepared) -> None
 async def test_a_task_is_shown_whole(memory: Prepared) -> None:
     memory.enqueue("one", payload={"user": 42}, type="email:send", process_in=HOUR, max_retry=3)
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter", "3")
+        await screen.open()
+        await screen.press("3")
         await screen.shows("one")
         await screen.press("enter")
         await screen.shows("email:send", "It is due in 59m", "0 of 3", '"user": 42', "as json")
@@ -238,8 +236,8 @@ async def test_failed_attempts_of_a_task_are_lines_with_the_latest_first(memory:
     memory.inspector.run_task("default", "one")
     memory.fail("boom")
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter", "5")
+        await screen.open()
+        await screen.press("5")
         await screen.shows("one")
         await screen.press("enter")
         await screen.shows("attempt 2", "archived: boom", "attempt 1", "retry: refused\\nlong")
@@ -252,8 +250,7 @@ async def test_a_task_of_a_paused_queue_waits_for_the_end_of_the_pause(memory: P
     memory.enqueue("one")
     memory.inspector.pause("default")
     async with driven(memory.broker) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("one")
         await screen.press("enter")
         await screen.shows("It waits: its queue is paused. It has waited for")
@@ -262,8 +259,7 @@ async def test_a_task_of_a_paused_queue_waits_for_the_end_of_the_pause(memory: P
 async def test_a_result_that_comes_later_is_shown(memory: Prepared) -> None:
     memory.enqueue("one", payload={"a": 1}, retention=HOUR)
     async with driven(memory.broker, SMALL) as screen:
-        await screen.shows("default")
-        await screen.press("enter")
+        await screen.open()
         await screen.shows("one")
         await screen.press("enter")
         await screen.shows("It runs as soon as a worker is free.")
