@@ -13,19 +13,22 @@ if TYPE_CHECKING:
 
 async def room_of_archive(broker: Broker, queue: str) -> int:
     """How many tasks can be archived without deleting one."""
-    return max(0, MAX_ARCHIVED - await _archived(broker, queue))
+    try:
+        stats = await broker.aexecute(GetQueueStats(queue=queue))
+    except QueueNotFoundError:
+        return MAX_ARCHIVED
+    return max(0, MAX_ARCHIVED - stats.archived)
 
 
-async def deleted_by_archiving(broker: Broker, queue: str, count: int, *, complete: bool = True) -> str:
+def deleted_by_archiving(archived: int, count: int, *, complete: bool = True) -> str:
     """Says what archiving so many tasks would delete; "" if nothing.
 
     Args:
-        broker: The broker.
-        queue: The queue.
-        count: How many tasks are to be archived.
+        archived: How many tasks are in the archive.
+        count: How many more are to be archived.
         complete: False if there may be more of them.
     """
-    excess = await _archived(broker, queue) + count - MAX_ARCHIVED
+    excess = archived + count - MAX_ARCHIVED
     if excess <= 0:
         return ""
     number = f"the {excess:,}" if complete else f"at least the {excess:,}"
@@ -48,10 +51,3 @@ def not_put_back(count: int) -> str:
 def gone_from_archive(count: int) -> str:
     """Says how many tasks that were archived are not there any more."""
     return f"{count:,} are gone: deleted, or run, or trimmed by the archive, which keeps {MAX_ARCHIVED:,}"
-
-
-async def _archived(broker: Broker, queue: str) -> int:
-    try:
-        return (await broker.aexecute(GetQueueStats(queue=queue))).archived
-    except QueueNotFoundError:
-        return 0

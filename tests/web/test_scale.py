@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import MemoryBroker
-from asynq.protocol.ops import GetQueueStats, ListTasks
+from asynq.protocol.ops import GetQueueStats, ListServers, ListTasks
 from tests.web.store import Store
 
 if TYPE_CHECKING:
@@ -61,6 +61,22 @@ def test_a_page_reads_the_figures_once_and_little_more_than_it_shows(
     assert browser.get(f"/queues/mail?state=pending{query}").status_code == 200
     assert (large.count(GetQueueStats), large.count(ListTasks)) == (1, 1)
     assert large.listed <= 100
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("queues/mail?state=active", ListServers),
+        ("confirm/archive_task?queue=mail&state=pending&task_id=pending", GetQueueStats),
+    ],
+)
+def test_a_page_does_not_read_the_same_twice(
+    browser: Browser, broker: CountingBroker, path: str, kind: type[Op[Any]]
+) -> None:
+    Store(broker).one_of_each()
+    broker.asked.clear()
+    assert browser.get(f"/{path}").status_code == 200
+    assert broker.count(kind) == 1
 
 
 @pytest.mark.parametrize(

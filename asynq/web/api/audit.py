@@ -57,6 +57,8 @@ class UndoPreview(Struct, kw_only=True):
     """The last of them, as many as are looked at."""
     still: int = 0
     """Those of these that are still where the action put them."""
+    warning: str = ""
+    """What a user should know before; "" for nothing."""
 
 
 class OneAction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,4 +132,5 @@ async def undo_preview(call: WebCall, asked: OneAction) -> UndoPreview:
         preview.looked_at = min(len(outcome.undo), MAX_IDS)
         preview.remembered = len(outcome.undo)
         preview.still = await outcome.undo.still(MAX_IDS)
+        preview.warning = await outcome.undo.warning()
     return preview

@@ -142,8 +142,10 @@ async def list_tasks(call: WebCall, asked: ListedTasks) -> TaskList:
     return await tasks_of(call, asked, queue_snapshot(QueueInfo.of(stats, None), utc_now()))
 
 
-async def tasks_of(call: WebCall, asked: ListedTasks, queue: QueueSnapshot) -> TaskList:
-    """A page of tasks of a queue whose sizes were read just now."""
+async def tasks_of(
+    call: WebCall, asked: ListedTasks, queue: QueueSnapshot, servers: tuple[ServerInfo, ...] | None = None
+) -> TaskList:
+    """A page of tasks of a queue whose sizes were read just now, perhaps with the servers."""
     if (asked.group is not None) is not (asked.state is TaskState.AGGREGATING):
         raise ValueError("group must be given for aggregating tasks, and for no others")
     if asked.state is TaskState.AGGREGATING and asked.order == "desc":
@@ -161,10 +163,13 @@ async def tasks_of(call: WebCall, asked: ListedTasks, queue: QueueSnapshot) -> T
         found = await tasks.page(offset, asked.size)
     else:
         found = await tasks.matching(asked.where, offset, asked.size, call.web.settings.max_scanned)
-    runs = _runs(await online_servers(call)) if asked.state is TaskState.ACTIVE else {}
-    now = utc_now()
+    if servers is None and asked.state is TaskState.ACTIVE:
+        servers = await online_servers(call)
+    runs, now = _runs(servers), utc_now()
     return TaskList(
-        tasks=[task_item(task, call.web.settings.max_listed, now, _run(runs, task)) for task in found.tasks],
+        tasks=[
+            task_item(task, call.web.settings.max_listed, now, _run_of(task, runs)[1]) for task in found.tasks
+        ],
         stats=queue,
         next_offset=found.next_offset,
         scanned=found.scanned,
@@ -214,21 +219,20 @@ async def get_task(call: WebCall, asked: OneTask) -> TaskDetail:
     task = await call.web.inspector.task(asked.queue, asked.task_id)
     moves = task.state in (TaskState.ACTIVE, TaskState.PENDING)
     servers = await online_servers(call) if moves else None
-    runs = _runs(servers)
-    run = runs.get((task.queue, task.id))
-    item = task_item(task, limit, utc_now(), _run(runs, task))
+    server, run = _run_of(task, _runs(servers))
+    item = task_item(task, limit, utc_now(), run)
     headers = {name[:limit]: value[:limit] for name, value in task.headers.items()}
     return TaskDetail(
         **msgspec.structs.asdict(item),
         headers=headers,
         retention_seconds=task.retention.total_seconds(),
-        runner=_runner(runs, task),
+        runner=None if server is None else Runner(server_id=server.id, host=server.host, pid=server.pid),
         then=_followers(task.then),
         awaits=[Awaited(queue=queue, id=task_id) for queue, task_id in task.awaits],
         failures=[failed_attempt(failure, limit) for failure in task.failures],
         outlook=outlook(
             task,
-            server=run[0] if run else None,
+            server=server,
             paused=await _paused(call, task),
             served=servers is None or not unserved([task.queue], servers),
         ),
@@ -271,16 +275,11 @@ async def _paused(call: WebCall, task: TaskInfo) -> bool:
         return False
 
 
-def _run(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> WorkerInfo | None:
-    found = runs.get((task.queue, task.id))
-    return None if found is None else found[1]
-
-
-def _runner(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> Runner | None:
-    if (run := runs.get((task.queue, task.id))) is None:
-        return None
-    server, _ = run
-    return Runner(server_id=server.id, host=server.host, pid=server.pid)
+def _run_of(
+    task: TaskInfo, runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]]
+) -> tuple[ServerInfo, WorkerInfo] | tuple[None, None]:
+    """The server that runs a task, and the run, if any server says that it runs it."""
+    return runs.get((task.queue, task.id), (None, None))
 
 
 def _followers(then: tuple[FollowerInfo, ...]) -> list[Follower]:

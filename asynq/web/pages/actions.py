@@ -30,7 +30,6 @@ from asynq.web.pages.links import Address
 from asynq.web.pages.rendering import DONE, MADE, links_of, page
 from asynq.web.refusals import asked_at
 from asynq.web.security.bodies import BODY
-from asynq.web.undo import TaskUndo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +68,7 @@ async def confirm_page(request: Request) -> Response:
     else:
         asked = asked_by(action, [*fixed, *CHOICES.get(action.name, {}).items()])
         choices = {name: refused.fields.get(name, "") for name in choices}
-    size = await _size(call, asked)
+    queue = await _queue(call, asked)
     preview = await _preview(call, asked)
     undo = await undo_preview(call, asked) if isinstance(asked, OneAction) else None
     return page(
@@ -80,8 +79,8 @@ async def confirm_page(request: Request) -> Response:
         says=f"undo: {undo.what}" if undo else action.says(asked),
         undo=undo,
         preview=preview,
-        warning=await _warning(call, action, asked, preview),
-        size=size if action.name in _ALL_OF_A_QUEUE else None,
+        warning=undo.warning if undo else _warning(action, asked, queue, preview),
+        size=queue.size if queue and action.name in _ALL_OF_A_QUEUE else None,
         # Not in hidden fields, where browsers would change the ends of lines in names.
         query=Address(urlencode(fixed)),
         choices=choices,
@@ -126,35 +125,28 @@ async def _preview(call: WebCall, asked: object) -> SelectedCount | None:
     """How many tasks a bulk action would change; None for other actions."""
     if isinstance(asked, GroupTasks | CancelledTasks):
         asked = asked.selected
-    if not isinstance(asked, SelectedTasks):
-        return None
-    fields = {name: getattr(asked, name) for name in SelectedTasks.__struct_fields__}
-    return await count_tasks(call, SelectedTasks(**fields))
+    return await count_tasks(call, asked) if isinstance(asked, SelectedTasks) else None
 
 
-async def _warning(
-    call: WebCall, action: Endpoint[Any, Any], asked: Any, preview: SelectedCount | None
+def _warning(
+    action: Endpoint[Any, Any], asked: object, queue: QueueInfo | None, preview: SelectedCount | None
 ) -> str:
     """What the bound of the archive means for an action; "" for nothing."""
-    if isinstance(asked, OneAction):
-        entry = call.web.audit.find(asked.action_id)
-        undo = entry.outcome.undo if entry else None
-        return await undo.warning() if isinstance(undo, TaskUndo) else ""
-    if "archive" not in action.name:
+    if queue is None or "archive" not in action.name:
         return ""
     if preview is not None:
         count, complete = preview.count, preview.complete
     else:
         count, complete = len(getattr(asked, "task_ids", [asked])), True
-    return await deleted_by_archiving(call.web.broker, asked.queue, count, complete=complete)
+    return deleted_by_archiving(queue.archived, count, complete=complete)
 
 
-async def _size(call: WebCall, asked: object) -> int | None:
-    """How many tasks the queue of an action holds; None if it is about none. QueueNotFoundError."""
+async def _queue(call: WebCall, asked: object) -> QueueInfo | None:
+    """The queue of an action; None if it is about none. QueueNotFoundError."""
     queue = getattr(asked, "queue", None)
     if queue is None:
         return None
-    return QueueInfo.of(await call.web.broker.aexecute(GetQueueStats(queue=queue)), None).size
+    return QueueInfo.of(await call.web.broker.aexecute(GetQueueStats(queue=queue)), None)
 
 
 def _action(request: Request) -> Endpoint[Any, Any]:

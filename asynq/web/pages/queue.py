@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from asynq.protocol.presence import ServerInfo
     from asynq.web.api.queues import QueueDetail
     from asynq.web.api.shapes import QueueSnapshot
     from asynq.web.call import WebCall
@@ -99,7 +100,7 @@ async def queue_page(request: Request) -> Response:
         call,
         "queue.html",
         stream=links_of(request)("live", "queue", queue=name, **query_of(listed), offset=listed.offset),
-        **{**await tasks_context(call, listed, detail.current), **figures},
+        **{**await tasks_context(call, listed, detail.current, servers), **figures},
         tabs=TABS,
         orders=ORDERS,
         conditions={each: getattr(listed, each) or "" for each in CONDITIONS},
@@ -127,15 +128,25 @@ def figures_context(read: RatedOverview, listed: ShownTasks) -> dict[str, Any] |
 
 
 async def tasks_context(
-    call: WebCall, listed: ShownTasks, known: QueueSnapshot | None = None
+    call: WebCall,
+    listed: ShownTasks,
+    known: QueueSnapshot | None = None,
+    servers: tuple[ServerInfo, ...] | None = None,
 ) -> dict[str, Any]:
-    """The table of the tasks, or that of the groups. `known`: the sizes of the queue, if they were read."""
+    """The table of the tasks, or that of the groups.
+
+    Args:
+        call: The call.
+        listed: What it lists.
+        known: The sizes of the queue, if they were read.
+        servers: The servers that were read with them.
+    """
     groups = tasks = None
     if listed.state is TaskState.AGGREGATING and listed.group is None:
         groups = await list_groups(call, OneQueue(queue=listed.queue))
         queue = groups.stats
     else:
-        tasks = await (tasks_of(call, listed, known) if known else list_tasks(call, listed))
+        tasks = await (tasks_of(call, listed, known, servers) if known else list_tasks(call, listed))
         queue = tasks.stats
     return {
         "queue": queue,
