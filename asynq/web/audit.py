@@ -90,42 +90,21 @@ class AuditLog:
     def ended(self, outcome: Outcome) -> None:
         """Record an action that was carried out."""
         self._add(outcome, "unchanged" if outcome.unchanged else "done")
-        log.info(
-            "user=%r action=%s what=%r tasks=%s",
-            outcome.user,
-            outcome.action,
-            outcome.what,
-            outcome.changed if outcome.changed is not None else "-",
-        )
+        log.info("user=%r action=%s what=%r tasks=%s", *_facts(outcome))
 
     def stopped(self, outcome: Outcome) -> None:
         """Record an action that was stopped, after some tasks: these can be put back."""
-        if not outcome.changed:
-            outcome.undo = None
         self._add(outcome, "stopped")
-        log.info(
-            "user=%r action=%s what=%r tasks=%s stopped",
-            outcome.user,
-            outcome.action,
-            outcome.what,
-            outcome.changed if outcome.changed is not None else "-",
-        )
+        log.info("user=%r action=%s what=%r tasks=%s stopped", *_facts(outcome))
 
     def failed(self, outcome: Outcome, error: Exception) -> None:
         """Record an action that failed, perhaps after some tasks: these can be put back."""
-        if not outcome.changed:
-            outcome.undo = None
         self._add(outcome, "failed", shown(error))
-        log.warning(
-            "user=%r action=%s what=%r tasks=%s error=%r",
-            outcome.user,
-            outcome.action,
-            outcome.what,
-            outcome.changed if outcome.changed is not None else "-",
-            error,
-        )
+        log.warning("user=%r action=%s what=%r tasks=%s error=%r", *_facts(outcome), error)
 
     def _add(self, outcome: Outcome, end: ActionEnd, error: str = "") -> None:
+        if end in ("stopped", "failed") and not outcome.changed:
+            outcome.undo = None
         self._entries.append(AuditEntry(next(self._ids), self._now(), outcome, end, error))
         remembered = 0
         for entry in self:
@@ -133,3 +112,8 @@ class AuditLog:
                 remembered += len(entry.outcome.undo)
                 if remembered > _MOST_REMEMBERED:
                     entry.outcome.undo = None
+
+
+def _facts(outcome: Outcome) -> tuple[str, str, str, int | str]:
+    """What the log says of each action."""
+    return outcome.user, outcome.action, outcome.what, "-" if outcome.changed is None else outcome.changed

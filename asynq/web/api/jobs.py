@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from asynq.runtime.short_texts import plural
 from asynq.web.api.endpoint import Nothing, endpoint
 from asynq.web.api.errors import RequestError
 from asynq.web.api.job_shapes import JobItem, job_item
@@ -52,7 +53,7 @@ async def stop_job(call: WebCall, asked: OneJob) -> JobItem:
     call.noted.what = f"stop: {job.outcome.what}"
     if not await call.web.jobs.stop(job):
         call.noted.unchanged = True
-        call.noted.remark = f"it had ended already: {job.changed:,} task{'' if job.changed == 1 else 's'}"
+        call.noted.remark = f"it had ended already: {plural(job.changed, 'task')}"
     return job_item(job)
 
 

@@ -144,12 +144,10 @@ async def change_task(call: WebCall, asked: ChangedTask) -> None:
     if payload is None and due is None and not asked.run:
         raise ValueError("nothing is to be changed: give a payload, process_at or process_in")
     before = await inspector.task(queue, task_id)
-    if payload is None and due is None:
-        pass
-    elif due is not None:
+    if due is not None:
         given: dict[str, Any] = {} if payload is None else {"payload": payload}
         await inspector.reschedule(queue, task_id, process_at=due, **given)
-    else:
+    elif payload is not None:
         await inspector.update_payload(queue, task_id, payload)
     call.noted.changed = 1
     if asked.run:

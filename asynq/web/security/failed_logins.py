@@ -64,14 +64,12 @@ class FailedLogins:
                 self._known.popitem(last=False)
 
     def _limits(self, address: str, name: str | None) -> list[tuple[RateLimit, Hashable]]:
-        if name is None:
-            return [(self._by_both, (address, None)), (self._by_address, address)]
-        short = _short(name)
+        short = None if name is None else _short(name)
         limits: list[tuple[RateLimit, Hashable]] = [
             (self._by_both, (address, short)),
             (self._by_address, address),
         ]
-        if (address, short) not in self._known:
+        if short is not None and (address, short) not in self._known:
             limits.append((self._by_name, short))
         return limits
 
