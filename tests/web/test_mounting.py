@@ -30,7 +30,7 @@ def broker() -> Iterator[Broker]:
 
 
 def links(page: str) -> list[str]:
-    return re.findall(r'(?:href|src|action|sse-connect)="([^"#][^"]*)"', page)
+    return re.findall(r'(?:href|src|action|data-stream)="([^"#][^"]*)"', page)
 
 
 def check(client: TestClient, root: str) -> None:
