@@ -15,7 +15,8 @@ from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of, error_response
 from asynq.web.api.live_shapes import live_overview
 from asynq.web.call import WebCall
-from asynq.web.pages.formats import clock_time
+from asynq.web.pages.asking import given
+from asynq.web.pages.formats import capitalized, clock_time
 from asynq.web.pages.live_parts import LIVE_PAGES
 from asynq.web.pages.rendering import links_of, render_block
 from asynq.web.security.users import User, UserRole
@@ -68,9 +69,8 @@ async def _page(request: Request) -> Response:
     if page is None:
         return error_response(RequestError(404, "not_found", f"there is no live page {name!r}"))
     call = call_of(request)
-    given = dict(request.query_params.multi_items())
     try:
-        asked = msgspec.convert(given, page.asked, strict=False)
+        asked = msgspec.convert(given(request), page.asked, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         return error_response(RequestError(400, "invalid_request", str(error)))
     parts = PageParts(page, asked, call, links_of(request))
@@ -146,7 +146,7 @@ def trouble_of(snapshot: LiveSnapshot) -> str:
         return ""
     if trouble.gone:
         shown = " The page shows it as it was." if read_at else ""
-        return f"{trouble.message[:1].upper()}{trouble.message[1:]} since {clock_time(trouble.since)}.{shown}"
+        return f"{capitalized(trouble.message)} since {clock_time(trouble.since)}.{shown}"
     last = f" Last read at {read_at}." if read_at else ""
     return f"Nothing can be read since {clock_time(trouble.since)}: {trouble.message.rstrip('.')}.{last}"
 

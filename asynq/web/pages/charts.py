@@ -40,10 +40,8 @@ def line(values: Sequence[float], top: float, places: int = 0) -> str:
     """
     if len(values) < 2:
         return ""
-    step = WIDTH / (max(len(values), places) - 1)
-    first = WIDTH - step * (len(values) - 1)
-    points = (f"{first + place * step:.1f},{_height(value, top):.1f}" for place, value in enumerate(values))
-    return " ".join(points)
+    across = _across(WIDTH, len(values), places)
+    return " ".join(f"{x:.1f},{_height(value, top):.1f}" for x, value in zip(across, values, strict=True))
 
 
 def area(values: Sequence[float], top: float, places: int = 0) -> str:
@@ -57,11 +55,8 @@ def spark(values: Sequence[float], places: int) -> str:
     top = max(values, default=0.0)
     if len(values) < 2 or not top:
         return ""
-    step = 60 / (max(len(values), places) - 1)
-    first = 60 - step * (len(values) - 1)
-    return " ".join(
-        f"{first + place * step:.0f},{19 - 18 * value / top:.0f}" for place, value in enumerate(values)
-    )
+    across = _across(60, len(values), places)
+    return " ".join(f"{x:.0f},{19 - 18 * value / top:.0f}" for x, value in zip(across, values, strict=True))
 
 
 def gauge(used: float, of: float) -> Box:
@@ -113,6 +108,13 @@ def round_top(values: Iterable[float]) -> float:
                 break
             top *= factor
     return top
+
+
+def _across(width: float, number: int, places: int) -> list[float]:
+    """Where each of that many values is, two at least, with the last one at the right edge."""
+    step = width / (max(number, places) - 1)
+    first = width - step * (number - 1)
+    return [first + place * step for place in range(number)]
 
 
 def _height(value: float, top: float) -> float:

@@ -26,6 +26,11 @@ def count(number: float) -> str:
     return f"{number:,}"
 
 
+def capitalized(text: str) -> str:
+    """A text that begins with a capital letter. The rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def broker_name(broker: Broker) -> str:
     """The broker as logs name it, without its password: two of them must not be mistaken for each other."""
     name = repr(broker)

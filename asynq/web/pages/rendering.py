@@ -63,8 +63,9 @@ def templates() -> Environment:
     )
     environment.filters |= {
         "ago": short_texts.from_now,
-        "clock": formats.clock,
         "bytes": short_texts.size,
+        "capitalized": formats.capitalized,
+        "clock": formats.clock,
         "count": formats.count,
         "duration": formats.duration,
         "digest": digest,
@@ -74,6 +75,7 @@ def templates() -> Environment:
         "iso": short_texts.at,
         "pair_with": formats.pair_with,
         "percent": short_texts.percent,
+        "plural": short_texts.plural,
         "rate": formats.rate,
         "since": formats.since,
     }
