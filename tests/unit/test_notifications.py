@@ -17,6 +17,7 @@ from asynq.errors import BrokerUnavailable
 from asynq.protocol.broker import CancelRequested, Capabilities, Listener, Wake
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import CancelTask, Enqueue, Op, Ping
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -165,6 +166,37 @@ def test_reading_events_is_retried_after_an_error() -> None:
     assert recorder.told.wait(20)
     poller.close()
     assert (recorder.events, recorder.changes, source.asked) == ([Wake("q")], 1, 3)
+
+
+class Gated(ChangeSource):
+    """A source whose polls wait at a gate."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.polled = threading.Event()
+
+    def version(self) -> object:
+        self.polled.set()
+        self.gate.wait(20)
+        return 0
+
+
+def test_closing_does_not_wait_for_those_who_subscribe_meanwhile() -> None:
+    source, early, late = Gated(), Recorder(), Recorder()
+    poller = ChangePoller(source)
+    poller.subscribe(early)
+    source.gate.clear()
+    source.polled.clear()
+    assert source.polled.wait(20)
+    closing = threading.Thread(target=poller.close)
+    closing.start()
+    eventually(lambda: not poller._subscribers)
+    poller.subscribe(late)
+    source.gate.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    poller.close()
 
 
 class Restless(ChangeSource):

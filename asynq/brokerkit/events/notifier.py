@@ -24,10 +24,12 @@ from asynq.protocol.ops import (
     Forward,
     MoveTasks,
     Recover,
+    ReleaseTask,
     Requeue,
     Retry,
     RunTask,
     UnpauseQueue,
+    UpdateTask,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ _EVENTS: Final[dict[type[Op[Any]], Callable[[Any, Any], Event | None]]] = {
     Archive: _next_in_sequence,
     ArchiveTask: lambda op, _: Wake(op.queue),
     DeleteTask: lambda op, _: Wake(op.queue),
+    UpdateTask: lambda op, _: Wake(op.queue) if op.timed else None,
+    ReleaseTask: lambda op, released: Wake(op.queue) if released else None,
     MoveTasks: lambda op, moved: Wake(op.queue) if moved else None,
     Arrive: lambda op, answer: None if answer else Wake(op.queue),
     AdvanceSequences: lambda op, answer: Wake(op.queue) if answer.promoted else None,

@@ -85,7 +85,8 @@ class ChangePoller:
 
     def __init__(self, source: ChangeSource) -> None:
         self._source = source
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        """Of the subscribers and the thread."""
         self._subscribers: weakref.WeakSet[Subscriber] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
         self._wakes_asked = self._wakes_sent = 0
@@ -96,8 +97,9 @@ class ChangePoller:
 
     def subscribe(self, subscriber: Subscriber, *, wake: bool = False) -> None:
         """Report changes to the subscriber from now on. See Notifier.subscribe."""
-        with self._lock:
+        with self._changed:
             self._subscribers.add(subscriber)
+            self._changed.notify_all()
             self._wakes_asked += wake
             if self._thread is None:
                 # Read here, not in the thread: a change that follows this call must be detected.
@@ -107,16 +109,22 @@ class ChangePoller:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Report nothing more to the subscriber."""
-        with self._lock:
+        with self._changed:
             self._subscribers.discard(subscriber)
 
     def close(self) -> None:
-        """Stop the thread and close the source."""
-        with self._lock:
+        """Stop the thread and close the source, unless somebody subscribes meanwhile."""
+        with self._changed:
             self._subscribers.clear()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            if thread is None or thread is threading.current_thread():
+                return
+            # For a new subscriber the thread goes on: a join could take for ever.
+            while self._thread is thread and not self._subscribers:
+                self._changed.wait()
+            if self._thread is thread:
+                return
+        thread.join()
 
     # --- the thread ------------------------------------------------------------------------------------
 
@@ -135,11 +143,12 @@ class ChangePoller:
 
     def _present(self) -> list[Subscriber] | None:
         """Return the subscribers. None, and the thread ends, if there are none."""
-        with self._lock:
+        with self._changed:
             subscribers = list(self._subscribers)
             if not subscribers:
                 self._thread = None
                 self._source.close()
+                self._changed.notify_all()
                 return None
         return subscribers
 

@@ -47,8 +47,8 @@ class Arrive(Op[int], frozen=True, kw_only=True):
     Its result becomes a header of the task that waits. In the step in which the last member arrives, this
     task becomes pending, at the tail of its queue. Answers the number of members that are missing; 0, and
     nothing changed, when the task does not wait any more. A member that has arrived before changes nothing.
-    TaskNotFoundError, and nothing changed, when the task is gone, or when it waits, but not for this member:
-    another task has its id now.
+    TaskNotFoundError, and nothing changed, when the task is gone, when it cannot be decoded, or when it
+    waits, but not for this member: another task has its id now.
     """
 
     queue: str

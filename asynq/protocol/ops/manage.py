@@ -86,10 +86,14 @@ class UpdateTask(Op[None], frozen=True, kw_only=True):
     """The same as a duration from now, by the broker's clock. At most one of the two may be given."""
 
     @property
+    def timed(self) -> bool:
+        """Whether the task is to get a due time."""
+        return self.process_at is not None or self.process_in is not None
+
+    @property
     def states(self) -> frozenset[TaskState]:
         """The states in which the task can be updated so."""
-        timed = self.process_at is not None or self.process_in is not None
-        return _TIMED if timed else _UPDATABLE
+        return _TIMED if self.timed else _UPDATABLE
 
 
 class MoveTasks(Op[int], frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ def arrive(store: TaskStore, op: Arrive, now: int) -> int:
     """Pass the result of a member on to the task that waits for it, and let the task run after the last one.
 
     Raises:
-        TaskNotFoundError: The task is gone, or waits for others.
+        TaskNotFoundError: The task is gone, cannot be decoded, or waits for others.
 
     """
     row = store.read(op.queue, op.task_id)
@@ -55,7 +55,10 @@ def arrive(store: TaskStore, op: Arrive, now: int) -> int:
     task = row.task
     if task.state != TaskState.SCHEDULED or task.rank != WAITING:
         return 0
-    message = decode(row)
+    try:
+        message = decode(row)
+    except UndecodableError:
+        raise TaskNotFoundError(op.queue, op.task_id) from None
     if (op.member_queue, op.member_id) not in members_of(message):
         raise TaskNotFoundError(op.queue, op.task_id)
     headers = dict(message.headers)

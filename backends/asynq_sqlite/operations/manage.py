@@ -119,10 +119,9 @@ def update_task(store: TaskStore, op: UpdateTask, now: int) -> None:
     except UndecodableError:
         raise TaskNotFoundError(op.queue, op.task_id) from None
     task, state = row.task, TaskState(row.task.state)
-    timed = op.process_at is not None or op.process_in is not None
     joins = state is TaskState.SCHEDULED and task.rank == WAITING and is_joining(message)
     refused = state not in op.states or task.set_id is not None or parked_from(task)
-    if refused or (timed and (waits(task) or joins)):
+    if refused or (op.timed and (waits(task) or joins)):
         raise TaskStateError(op.queue, op.task_id, state, "update")
     if op.payload is not None:
         message = _give_payload(store, task, message, op.payload, now)

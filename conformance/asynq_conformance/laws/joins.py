@@ -116,6 +116,16 @@ class JoinLaws(Laws):
             lab.execute(arrival(0, 1))
         assert lab.drain() == ["other"]
 
+    @promise("G11")
+    def test_an_undecodable_task_cannot_be_told(self, lab: Lab) -> None:
+        for task_id in ("bad", "t"):
+            lab.enqueue(joining(lab, 1, task_id))
+        lab.harness.corrupt("q", "bad")
+        with pytest.raises(TaskNotFoundError):
+            lab.execute(arrival(0, 1, task_id="bad"))
+        assert lab.execute(arrival(0, 1)) == 0
+        assert lab.drain() == ["t"]
+
     def test_a_scheduled_task_that_waits_for_no_one_is_left_alone(self, lab: Lab) -> None:
         lab.enqueue("t", delay=HOUR)
         before = lab.picture()

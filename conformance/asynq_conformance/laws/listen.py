@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from asynq.protocol import ops
 from asynq.protocol.broker import CancelRequested, Wake
+from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.watch import WATCH_TIMEOUT, require_push
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Event, Listener
 
 
-async def _until_cancelled(listener: Listener) -> list[Event]:
-    """The events up to and including the first cancellation."""
+async def _until(last: type[Event], listener: Listener) -> list[Event]:
+    """The events up to and including the first one of this kind."""
     events: list[Event] = []
     async with asyncio.timeout(WATCH_TIMEOUT):
-        while not events or not isinstance(events[-1], CancelRequested):
+        while not events or not isinstance(events[-1], last):
             events.append(await listener.next())
     return events
 
 
-def received(lab: Lab, change: Callable[[], object], *, armed: bool = True) -> list[Event]:
-    """Events that a listener for queue "q" receives from the change until a cancellation, which must come."""
+def received(
+    lab: Lab, change: Callable[[], object], *, armed: bool = True, last: type[Event] = CancelRequested
+) -> list[Event]:
+    """Events that a listener for queue "q" receives from the change up to a `last` one, which must come."""
     require_push(lab)
 
     async def listen() -> list[Event]:
@@ -41,13 +44,42 @@ def received(lab: Lab, change: Callable[[], object], *, armed: bool = True) -> l
                 assert await listener.next() == Wake()
             if not armed:
                 await listener.disarm()
-            telling = asyncio.create_task(_until_cancelled(listener))
+            telling = asyncio.create_task(_until(last, listener))
             await asyncio.to_thread(change)
             return await telling
         finally:
             await listener.aclose()
 
     return asyncio.run(listen())
+
+
+def _parked(lab: Lab) -> None:
+    lab.enqueue("t")
+    lab.execute(ops.ExportTask(queue="q", task_id="t", park=True))
+
+
+def _paused(lab: Lab) -> None:
+    lab.enqueue("t")
+    lab.execute(ops.PauseQueue(queue="q"))
+
+
+READY: dict[str, tuple[Callable[[Lab], object], ops.Op[Any]]] = {
+    "run": (
+        lambda lab: lab.bring(TaskState.ARCHIVED),
+        ops.RunTask(queue="q", task_id="t"),
+    ),
+    "moved": (
+        lambda lab: lab.bring(TaskState.RETRY),
+        ops.MoveTasks(queue="q", state=TaskState.RETRY, to="pending"),
+    ),
+    "rescheduled": (
+        lambda lab: lab.enqueue("t", delay=HOUR),
+        ops.UpdateTask(queue="q", task_id="t", process_in=SECOND),
+    ),
+    "unpaused": (_paused, ops.UnpauseQueue(queue="q")),
+    "released": (_parked, ops.ReleaseTask(queue="q", task_id="t", to="restored")),
+}
+"""By what makes a task run that did not wait in the queue: what comes before, and the operation."""
 
 
 def cancel(lab: Lab, op: ops.CancelTask) -> None:
@@ -95,6 +127,14 @@ class ListenLaws(Laws):
             lab.execute(ops.Retry(delivery=delivery, delay=SECOND, error="e"))
             lab.advance(2 * SECOND)
             lab.execute(ops.Forward(queue="q"))
+
+    @pytest.mark.parametrize("change", READY)
+    def test_a_listener_is_woken_when_a_task_is_made_to_run(self, lab: Lab, change: str) -> None:
+        prepare, op = READY[change]
+        prepare(lab)
+        (event,) = received(lab, lambda: lab.execute(op), last=Wake)
+        assert isinstance(event, Wake)
+        assert event.queue in ("q", None)
 
     def test_maintenance_without_changes_sends_no_event(self, lab: Lab) -> None:
         lab.enqueue("t", delay=HOUR)

@@ -337,6 +337,14 @@ def lets_everybody_claim(correct: Any, store: TaskStore, op: ClaimTransfer, now:
     return correct(store, op, now) or correct(store, structs.replace(op, queue=f"{op.queue} too"), now)
 
 
+def _by_its_own_transfer(store: TaskStore, op: ExportTask | ReleaseTask) -> ExportTask | ReleaseTask:
+    """The operation as the transfer would send it that has parked the task."""
+    task = store.find(op.queue, op.task_id)
+    return (
+        op if task is None or parked_from(task) is None else structs.replace(op, transfer=transfer_of(task))
+    )
+
+
 @caught_by(
     "test_a_parked_task_is_exported_by_its_transfer_only",
     again=True,
@@ -346,10 +354,7 @@ def lets_everybody_claim(correct: Any, store: TaskStore, op: ClaimTransfer, now:
 )
 @instead_of(ExportTask)
 def exports_parked_imports(correct: Any, store: TaskStore, op: ExportTask, now: int) -> Any:
-    task = store.find(op.queue, op.task_id)
-    if task is not None and parked_from(task) is not None:
-        op = structs.replace(op, transfer=transfer_of(task))
-    return correct(store, op, now)
+    return correct(store, _by_its_own_transfer(store, op), now)
 
 
 @caught_by(
@@ -360,7 +365,4 @@ def exports_parked_imports(correct: Any, store: TaskStore, op: ExportTask, now: 
 )
 @instead_of(ReleaseTask)
 def releases_for_any_transfer(correct: Any, store: TaskStore, op: ReleaseTask, now: int) -> Any:
-    task = store.find(op.queue, op.task_id)
-    if task is not None and parked_from(task) is not None:
-        op = structs.replace(op, transfer=transfer_of(task))
-    return correct(store, op, now)
+    return correct(store, _by_its_own_transfer(store, op), now)
