@@ -26,7 +26,6 @@ from asynq.cli.task_places import QueueOfID, find_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
     from asynq.info import FailureInfo, FollowerInfo, TaskInfo
 
@@ -166,24 +165,21 @@ def _attempt(failure: FailureInfo) -> tuple[object, ...]:
 
 
 def _details(task: TaskInfo) -> list[tuple[str, object]]:
-    from asynq.runtime.short_texts import at, from_now, short_duration
-
-    def instant(value: datetime | None) -> str:
-        return f"{at(value)} ({from_now(value)})" if value else ""
+    from asynq.runtime.short_texts import at_from_now, short_duration
 
     return [
         ("id", task.id),
         ("queue", task.queue),
         ("type", task.type),
         ("state", "active, its worker is lost" if task.orphaned else task.state.value),
-        ("since", instant(task.since)),
-        ("next run", _turn(task, "its sequence") if task.waiting else instant(task.next_process_at)),
+        ("since", at_from_now(task.since)),
+        ("next run", _turn(task, "its sequence") if task.waiting else at_from_now(task.next_process_at)),
         ("retried", f"{task.retried} of {task.max_retry}"),
         ("last error", task.last_err),
-        ("failed", instant(task.last_failed_at)),
-        ("completed", instant(task.completed_at)),
+        ("failed", at_from_now(task.last_failed_at)),
+        ("completed", at_from_now(task.completed_at)),
         ("timeout", short_duration(task.timeout) if task.timeout else ""),
-        ("deadline", instant(task.deadline)),
+        ("deadline", at_from_now(task.deadline)),
         ("retention", short_duration(task.retention) if task.retention else ""),
         ("group", task.group),
         ("sequence", task.sequence),

@@ -46,6 +46,11 @@ def at(instant: datetime | None) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if instant else ""
 
 
+def at_from_now(instant: datetime | None) -> str:
+    """An instant in UTC and relative to the present; "" for none."""
+    return f"{at(instant)} ({from_now(instant)})" if instant else ""
+
+
 def data(value: bytes, limit: int = _WIDTH) -> str:
     """Bytes as one line of text; their number if they are no text."""
     text = text_of(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -13,30 +12,11 @@ from asynq.web.slow_clients import ImpatientProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from starlette.applications import Starlette
 
 GRACE = 5
 """Seconds for which requests under way may go on when the server is stopped."""
-
-
-class _Server(uvicorn.Server):
-    """Ends the streams when it is stopped: they would keep it for as long as browsers watch."""
-
-    def __init__(self, config: uvicorn.Config, close_streams: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._close_streams = close_streams
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._close_streams)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -73,7 +53,7 @@ def serve(app: Starlette, bound: socket.socket, started: Callable[[], None]) -> 
         timeout_graceful_shutdown=GRACE,
         ws="none",
     )
-    server = _Server(config, app.state.web.live.close)
+    server = uvicorn.Server(config)
     for each in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn restores these handlers at its end, and sends itself the signal again: with the default
         # ones, an orderly end would be a death by the signal.

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from asynq.web.api.errors import RequestError
+from asynq.web.api.errors import RequestError, converted
 from asynq.web.api.http import call_of, error_response
 from asynq.web.api.live_shapes import live_overview
 from asynq.web.call import WebCall
@@ -70,9 +70,9 @@ async def _page(request: Request) -> Response:
         return error_response(RequestError(404, "not_found", f"there is no live page {name!r}"))
     call = call_of(request)
     try:
-        asked = msgspec.convert(given(request), page.asked, strict=False)
-    except (msgspec.ValidationError, ValueError) as error:
-        return error_response(RequestError(400, "invalid_request", str(error)))
+        asked = converted(given(request), page.asked)
+    except RequestError as error:
+        return error_response(error)
     parts = PageParts(page, asked, call, links_of(request))
     return _stream(request, parts.topics, parts.events, fresh="last-event-id" not in request.headers)
 

@@ -18,12 +18,11 @@ from asynq.dash.widgets.colours import STATES, colour
 from asynq.errors import QueueNotFoundError, TaskNotFoundError
 from asynq.inspector.outlook import outlook
 from asynq.runtime.safe_text import escaped, shown_lines
-from asynq.runtime.short_texts import at, from_now, plural, short_duration
+from asynq.runtime.short_texts import at_from_now, from_now, plural, short_duration
 from asynq.runtime.shown_data import viewed, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
     from textual import events
     from textual.app import ComposeResult
@@ -183,20 +182,17 @@ class TaskPage(Page):
 
 
 def _pairs(task: TaskInfo[Any, Any]) -> Iterator[tuple[str, str]]:
-    def instant(value: datetime | None) -> str:
-        return f"{at(value)} ({from_now(value)})" if value else ""
-
     yield "id", task.id
     yield "queue", task.queue
     yield "type", task.type
-    yield "since", instant(task.since)
-    yield "due", instant(task.next_process_at) if task.state.value in ("scheduled", "retry") else ""
+    yield "since", at_from_now(task.since)
+    yield "due", at_from_now(task.next_process_at) if task.state.value in ("scheduled", "retry") else ""
     yield "retried", f"{task.retried} of {task.max_retry}"
     yield "last error", task.last_err
-    yield "failed", instant(task.last_failed_at)
-    yield "completed", instant(task.completed_at)
+    yield "failed", at_from_now(task.last_failed_at)
+    yield "completed", at_from_now(task.completed_at)
     yield "timeout", short_duration(task.timeout) if task.timeout else ""
-    yield "deadline", instant(task.deadline)
+    yield "deadline", at_from_now(task.deadline)
     yield "retention", short_duration(task.retention) if task.retention else ""
     yield "group", task.group
     yield "sequence", task.sequence

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from math import ceil
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -136,7 +137,7 @@ class Endpoint(Generic[A, T]):
                 429,
                 "too_many_bulk_actions",
                 "too many bulk actions in a minute",
-                {"Retry-After": str(int(wait) + 1)},
+                {"Retry-After": str(ceil(wait))},
             )
 
 

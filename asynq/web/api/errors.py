@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -27,6 +27,8 @@ from asynq.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+T = TypeVar("T")
 
 _STATUS: dict[type[Exception], int] = {
     QueueNotFoundError: 404,
@@ -81,6 +83,14 @@ class RequestError(Exception):
         self.status = status
         self.code = code
         self.headers = dict(headers or {})
+
+
+def converted(values: Mapping[str, Any], shape: type[T]) -> T:
+    """The values of a form or of an address, as the shape. RequestError if they do not fit it."""
+    try:
+        return msgspec.convert(values, shape, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RequestError(400, "invalid_request", str(error)) from None
 
 
 def error_body(code: str, message: str, facts: Mapping[str, Any] | None = None) -> bytes:

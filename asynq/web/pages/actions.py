@@ -157,7 +157,6 @@ def _action(request: Request) -> Endpoint[Any, Any]:
 
 
 def _following(request: Request, fields: Iterable[tuple[str, str]]) -> Address:
-    """The page to go on to: one of ours, whatever the form says."""
+    """The page to go on to: that of the queues if it is none of ours."""
     links = links_of(request)
-    given = dict(fields).get(NEXT, "")
-    return Address(given) if links.is_own(given) else links()
+    return links.own(dict(fields).get(NEXT, "")) or links()

@@ -12,7 +12,6 @@ from asynq.web.api.http import call_of
 from asynq.web.api.jobs import OneJob, get_job, list_jobs
 from asynq.web.names import decode_name
 from asynq.web.pages.asking import given, path_name
-from asynq.web.pages.links import Address
 from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from asynq.web.call import WebCall
-    from asynq.web.pages.links import Links
+    from asynq.web.pages.links import Address, Links
 
 
 class ShownJob(OneJob, frozen=True, kw_only=True):
@@ -80,8 +79,8 @@ def job_address(links: Links, asked: ShownJob) -> str:
 
 
 def following_of(links: Links, wanted: str) -> Address:
-    """The page to go on to: one of ours, whatever the address says."""
-    return Address(wanted) if links.is_own(wanted) else links("activity")
+    """The page to go on to: that of the activity if it is none of ours."""
+    return links.own(wanted) or links("activity")
 
 
 def _says(links: Links, following: Address) -> str:

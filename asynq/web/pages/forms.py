@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Match, Route
 
 from asynq.errors import AsynqError
-from asynq.web.api.errors import RequestError, described
+from asynq.web.api.errors import RequestError, converted, described
 from asynq.web.security.csrf import TOKEN_FIELD
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def asked_by(action: Endpoint[Any, Any], fields: Iterable[tuple[str, str]]) -> A
             values[name] = value
     if WAS_JSON in texts and NO_JSON not in texts and "payload" in values:
         _check_json(values["payload"])
-    try:
-        return msgspec.convert(values, action.asked, strict=False)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise RequestError(400, "invalid_request", str(error)) from None
+    return converted(values, action.asked)
 
 
 async def shown_again(

@@ -60,6 +60,10 @@ class Links:
         local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
         return local and "\\" not in path and (path + "/").startswith(self.root_path + "/")
 
+    def own(self, path: str) -> Address | None:
+        """The address of one of our pages that a text is; None if it is none."""
+        return Address(path) if self.is_own(path) else None
+
 
 def _query(query: Mapping[str, object]) -> str:
     given = {name: value for name, value in query.items() if value is not None}

@@ -8,7 +8,7 @@ import msgspec
 from attrs import evolve
 
 from asynq.inspector.overview import Overview
-from asynq.web.api.errors import RequestError
+from asynq.web.api.errors import converted
 from asynq.web.api.http import call_of
 from asynq.web.api.live_shapes import live_overview
 from asynq.web.live.rates import STEP, TREND, RatedOverview
@@ -56,10 +56,7 @@ class ShownQueues(msgspec.Struct, frozen=True, kw_only=True):
 async def overview_page(request: Request) -> Response:
     """The page."""
     call = call_of(request)
-    try:
-        asked = msgspec.convert({"sort": given(request).get("sort", "")}, ShownQueues)
-    except msgspec.ValidationError as error:
-        raise RequestError(400, "invalid_request", str(error)) from None
+    asked = converted({"sort": given(request).get("sort", "")}, ShownQueues)
     read = evolve(last_rates(call), overview=await call.web.inspector.overview())
     stream = links_of(request)("live", "overview", sort=asked.sort or None)
     return page(request, call, "overview.html", stream=stream, **overview_context(read, asked))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from attrs import frozen
 
 from asynq.task_state import TaskState
-from asynq.web.api.errors import RequestError
+from asynq.web.api.errors import converted
 from asynq.web.api.groups import list_groups
 from asynq.web.api.http import call_of
 from asynq.web.api.queues import OneQueue, get_queue
@@ -189,10 +188,7 @@ def _listed(queue: str, state: TaskState, asked: dict[str, str]) -> ShownTasks:
         fields["order"] = asked["order"]
     if state is TaskState.AGGREGATING and "group" in asked:
         fields["group"] = asked["group"]
-    try:
-        return msgspec.convert(fields, ShownTasks, strict=False)
-    except msgspec.ValidationError as error:
-        raise RequestError(400, "invalid_request", str(error)) from None
+    return converted(fields, ShownTasks)
 
 
 def _days(detail: QueueDetail) -> list[tuple[str, int, int]]:
