@@ -9,9 +9,9 @@ from attrs import Factory, field, frozen
 from msgspec.structs import asdict
 
 from asynq.instants import duration_of, instant_of, instant_or_none
+from asynq.protocol.decode_errors import DECODE_ERRORS
 from asynq.protocol.failures import failures_of, without_failures
 from asynq.protocol.followers import RESULT_HEADER, followers_of, members_of, own_retention
-from asynq.protocol.undecodable import UNDECODABLE
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 from asynq.task_state import TaskState
 
@@ -155,7 +155,7 @@ def _failure(failure: Failure) -> FailureInfo:
 def _then(message: TaskMessage) -> tuple[FollowerInfo, ...]:
     try:
         followers = followers_of(message)
-    except UNDECODABLE:
+    except DECODE_ERRORS:
         return ()
     return () if followers is None else _shown_followers(followers.then)
 

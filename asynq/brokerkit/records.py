@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from msgspec import DecodeError, Struct, field, msgpack, structs
+from msgspec import Struct, field, msgpack, structs
 
 from asynq.brokerkit.transitions import RunEnding, end_of, scheduled_for, set_aside, whole_second
 from asynq.errors import QueueNotFoundError
+from asynq.protocol.decode_errors import DECODE_ERRORS
 from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
 from asynq.protocol.ops import Complete, Enqueued, Recover
 from asynq.task_state import TaskState
@@ -97,7 +98,7 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
         """Return the message; None if it cannot be decoded."""
         try:
             return decode(TaskMessage, self.body)
-        except DecodeError:
+        except DECODE_ERRORS:
             return None
 
     def delivery(self, now: int) -> Delivery | None:
@@ -279,6 +280,6 @@ def decode(kind: type[Record], encoded: bytes) -> Record:
 def _fault(body: bytes) -> str:
     try:
         decode(TaskMessage, body)
-    except DecodeError as error:
+    except DECODE_ERRORS as error:
         return str(error)
     return "it was considered damaged"

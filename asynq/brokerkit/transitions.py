@@ -59,9 +59,14 @@ class RunEnd:
     """Whether it also counts as failed."""
 
 
+def message_of(op: RunEnding) -> TaskMessage:
+    """Return the message of the task as its run had it."""
+    return op.lost.message if isinstance(op, Recover) else op.delivery.message
+
+
 def end_of(op: RunEnding, now: int) -> RunEnd:
     """Return the effect of this operation on its task."""
-    message = op.lost.message if isinstance(op, Recover) else op.delivery.message
+    message = message_of(op)
     seconds = now // 1000
     match op:
         case Complete():

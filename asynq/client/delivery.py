@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.client import traces
 from asynq.errors import AsynqError, TaskIDConflictError, TaskNotFoundError
+from asynq.protocol.decode_errors import DECODE_ERRORS
 from asynq.protocol.followers import (
     FOLLOWERS_HEADER,
     LONGEST_RETENTION,
@@ -18,7 +19,6 @@ from asynq.protocol.followers import (
 )
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Arrive, Enqueue, FinishParent
-from asynq.protocol.undecodable import UNDECODABLE
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 
@@ -94,7 +94,7 @@ def _what_follows(parent: StoredTask) -> tuple[int, list[Enqueue | Arrive]]:
     message = parent.message
     try:
         followers = followers_of(message)
-    except UNDECODABLE as error:
+    except DECODE_ERRORS as error:
         log.warning(
             "task %r of queue %r: what follows it is unreadable: %s", message.id, message.queue, error
         )

@@ -1,4 +1,4 @@
-"""What is raised for JSON of a store that cannot be decoded, whoever wrote it."""
+"""What decoders of msgspec raise for data of a store that cannot be decoded, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Final
 
 import msgspec
 
-UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""Errors of a decoder of msgspec. Deep nesting is a RecursionError."""
+DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""Deep nesting is a RecursionError."""

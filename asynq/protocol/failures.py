@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from asynq.protocol.undecodable import UNDECODABLE
+from asynq.protocol.decode_errors import DECODE_ERRORS
 from asynq.task_state import TaskState  # noqa: TC001 - the decoder reads the annotations
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def failures_of(message: TaskMessage) -> tuple[Failure, ...]:
         return ()
     try:
         stored = _decoder.decode(text)
-    except UNDECODABLE:
+    except DECODE_ERRORS:
         return ()
     failures: list[Failure] = []
     error = ""

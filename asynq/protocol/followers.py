@@ -18,8 +18,8 @@ import msgspec
 from msgspec import Struct, field
 
 from asynq.checks import MAX_RETENTION
+from asynq.protocol.decode_errors import DECODE_ERRORS
 from asynq.protocol.sequences import MEMBERS_HEADER
-from asynq.protocol.undecodable import UNDECODABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def followers_of(message: TaskMessage) -> Followers | None:
     """What follows the success of this task. None if nothing does.
 
     Raises:
-        UNDECODABLE: the header of the task is damaged.
+        DECODE_ERRORS: the header of the task is damaged.
     """
     text = message.headers.get(FOLLOWERS_HEADER) if message.headers else None
     return None if text is None else _decoder.decode(text)
@@ -118,7 +118,7 @@ def members_of(message: TaskMessage) -> tuple[tuple[str, str], ...]:
         return ()
     try:
         return _members_decoder.decode(text)
-    except UNDECODABLE:
+    except DECODE_ERRORS:
         return ()
 
 
@@ -136,7 +136,7 @@ def own_retention(message: TaskMessage) -> int:
     """Seconds for which the task is kept once it is completed and its followers are enqueued."""
     try:
         followers = followers_of(message)
-    except UNDECODABLE:
+    except DECODE_ERRORS:
         return 0
     return message.retention if followers is None else followers.retention
 

@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from asynq.protocol.decode_errors import DECODE_ERRORS
 from asynq.protocol.message import TaskMessage  # noqa: TC001 - msgspec reads the annotations
 from asynq.protocol.ops.produce import Unique  # noqa: TC001 - as TaskMessage
-from asynq.protocol.undecodable import UNDECODABLE
 
 
 class StoredSchedule(Struct, frozen=True, kw_only=True):
@@ -45,6 +45,6 @@ def decode_schedule(record: bytes | str, *, paused: bool, since: int) -> StoredS
     """The schedule of a record; None if it cannot be decoded."""
     try:
         schedule = msgspec.json.decode(record, type=StoredSchedule)
-    except (*UNDECODABLE, ValueError):
+    except DECODE_ERRORS:
         return None
     return msgspec.structs.replace(schedule, paused=paused, since=since)

@@ -48,6 +48,14 @@ def test_a_record_survives_a_round_trip() -> None:
         assert decode(type(record), encode(record)) == record
 
 
+def test_a_body_that_is_nested_too_deeply_cannot_be_decoded() -> None:
+    task = replace(running(), body=b"\x81\xa1h" + b"\x91" * 100_000)
+    assert task.message() is None
+    message = task.set_aside(NOW).message()
+    assert message is not None
+    assert "recursion" in message.error
+
+
 # --- tasks
 
 

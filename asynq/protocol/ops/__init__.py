@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_BATCH, Op
+from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_ARCHIVED_AGE, MAX_BATCH, Op
 from asynq.protocol.ops.consume import DEQUEUE_SOFT_LIMIT_BYTES, Dequeue, Extended, ExtendLease, WriteResult
 from asynq.protocol.ops.control import (
     GetQueueStats,
@@ -108,6 +108,7 @@ __all__ = [
     "CORE",
     "DEQUEUE_SOFT_LIMIT_BYTES",
     "MAX_ARCHIVED",
+    "MAX_ARCHIVED_AGE",
     "MAX_BATCH",
     "MAX_ENQUEUE_EVENTS",
     "MAX_RATE",

@@ -13,6 +13,8 @@ MAX_BATCH = 50
 ms."""
 MAX_ARCHIVED = 10_000
 """Tasks that the archive of a queue keeps: archiving one more deletes the oldest."""
+MAX_ARCHIVED_AGE = 90 * 24 * 3600 * 1000
+"""Milliseconds for which the archive of a queue keeps a task."""
 
 
 class Op(Struct, Generic[T_co], frozen=True, gc=False):

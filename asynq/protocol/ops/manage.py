@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from msgspec import Struct
 
 from asynq.checks import check_one_of
-from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_BATCH, Op
+from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_ARCHIVED_AGE, MAX_BATCH, Op
 from asynq.task_state import TaskState
 
 CancelAction = Literal["archive", "retry"]
@@ -48,7 +48,7 @@ class ArchiveTask(Op[None], frozen=True, kw_only=True):
     queue: str
     task_id: str
     max_size: int = MAX_ARCHIVED
-    max_age: int = 90 * 24 * 3600 * 1000
+    max_age: int = MAX_ARCHIVED_AGE
 
 
 class DeleteTask(Op[None], frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class MoveTasks(Op[int], frozen=True, kw_only=True):
     """The group whose tasks are moved; only for aggregating tasks."""
     limit: int = MAX_BATCH
     max_size: int = MAX_ARCHIVED
-    max_age: int = 90 * 24 * 3600 * 1000
+    max_age: int = MAX_ARCHIVED_AGE
 
     def __post_init__(self) -> None:
         _check_target("to", self.to)

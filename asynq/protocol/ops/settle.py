@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.protocol.ops.base import MAX_ARCHIVED, Op
+from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_ARCHIVED_AGE, Op
 
 if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
@@ -53,7 +53,7 @@ class Archive(Op[None], frozen=True, kw_only=True):
     delivery: Delivery
     error: str
     max_size: int = MAX_ARCHIVED
-    max_age: int = 90 * 24 * 3600 * 1000
+    max_age: int = MAX_ARCHIVED_AGE
 
 
 class Requeue(Op[None], frozen=True, kw_only=True):

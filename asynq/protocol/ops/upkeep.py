@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from asynq.checks import check_one_of
-from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_BATCH, Op
+from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_ARCHIVED_AGE, MAX_BATCH, Op
 
 if TYPE_CHECKING:
     from asynq.protocol.message import LostLease
@@ -73,7 +73,7 @@ class Recover(Op[bool], frozen=True, kw_only=True):
     error: str
     delay: int = 0
     max_size: int = MAX_ARCHIVED
-    max_age: int = 90 * 24 * 3600 * 1000
+    max_age: int = MAX_ARCHIVED_AGE
 
     def __post_init__(self) -> None:
         _check_target("to", self.to)
@@ -116,7 +116,7 @@ class TrimArchive(Op[int], frozen=True, kw_only=True):
 
     queue: str
     max_size: int = MAX_ARCHIVED
-    max_age: int = 90 * 24 * 3600 * 1000
+    max_age: int = MAX_ARCHIVED_AGE
     limit: int = MAX_BATCH
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asynq.brokerkit.transitions import end_of
+from asynq.brokerkit.transitions import end_of, message_of
 from asynq_sqlite.store import free_space
 from asynq_sqlite.store.rows import encode_headers
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 def failure_columns(session: StoreConnection, op: Retry | Archive | Recover, now: int) -> dict[str, Any]:
     """Return the new values of columns. A full file gets the beginning of the error, and no history."""
-    before = op.lost.message if hasattr(op, "lost") else op.delivery.message
     after = end_of(op, now).message
-    columns: dict[str, Any] = {"last_failed_at": after.last_failed_at, "retried": after.retried}
-    columns["error"] = free_space.fitted(session, op.error)
-    if after.headers is not before.headers and not free_space.is_full(session):
+    columns: dict[str, Any] = {
+        "last_failed_at": after.last_failed_at,
+        "retried": after.retried,
+        "error": free_space.fitted(session, op.error),
+    }
+    if after.headers is not message_of(op).headers and not free_space.is_full(session):
         columns["headers"] = encode_headers(after.headers)
     return columns

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from asynq.instants import EPOCH
+from asynq.protocol.decode_errors import DECODE_ERRORS
 from asynq.protocol.ops import MAX_ENQUEUE_EVENTS
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, latest_of_each
-from asynq.protocol.undecodable import UNDECODABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,5 +90,5 @@ def _decoded(records: Iterable[str], kind: Any) -> Iterator[Any]:
     for record in records:
         try:
             yield msgspec.json.decode(record, type=kind)
-        except UNDECODABLE:
+        except DECODE_ERRORS:
             continue

@@ -23,7 +23,7 @@ from asynq.protocol.sequences import WAITING
 from asynq.protocol.transfer import PARKED, PARKED_MARK, LockImage, TaskImage
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.sequences import advance, leave
-from asynq_sqlite.store.rows import UndecodableError, decode, stored
+from asynq_sqlite.store.rows import UndecodableError, stored
 from asynq_sqlite.store.task_store import Place
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def export_task(store: TaskStore, op: ExportTask, now: int) -> TaskImage:
         raise TaskNotFoundError(op.queue, op.task_id)
     try:
         found = stored(row, now)
-        decode(row)
     except UndecodableError:
         raise TaskNotFoundError(op.queue, op.task_id) from None
     task = row.task
