@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,14 @@ def check_name(name: str, value: object) -> None:
     check_text(name, value)
     if not str(value).strip():
         raise ValueError(f"{name} must not be blank")
+
+
+def check_names(name: str, value: object) -> None:
+    """Several names. A single text is refused: it would stand for its characters."""
+    if not isinstance(value, Collection) or isinstance(value, str | bytes):
+        raise TypeError(f"{name} must be a collection of names, not {value!r}")
+    for each in value:
+        check_name(f"a name of {name}", each)
 
 
 def check_queue(name: str, value: object) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from attrs import frozen
 
+from asynq.checks import check_names
 from asynq.client.delivery import deliver
 from asynq.client.payload import encode_payload
 from asynq.client.task import Task
@@ -107,7 +108,10 @@ async def arun_until_idle(
 
     Raises:
         RuntimeError: tasks are still due after `most` runs.
+        TypeError, ValueError: `queues` is invalid.
     """
+    if queues is not None:
+        check_names("queues", queues)
     broker, owned = resolve(broker)
     runner = _TaskRunner(Resources(broker, state), adapt_handler(handler), retry_delay)
     runs: list[TaskRun] = []
@@ -158,6 +162,7 @@ def run_until_idle(
 
     Raises:
         RuntimeError: tasks are still due after `most` runs.
+        TypeError, ValueError: `queues` is invalid.
     """
     broker, owned = resolve(broker)
     portal = LoopThread(broker.aclose)

@@ -140,6 +140,7 @@ def _migrate(
     wait: bool,
 ) -> list[QueueMigration]:
     from asynq.cli.terminal.progress import progress
+    from asynq.errors import QueueNotFoundError
 
     reports: list[QueueMigration] = []
     total = sum(sum(sizes.values()) for sizes in counts.values())
@@ -148,7 +149,11 @@ def _migrate(
             before = sum(report.transferred + report.present for report in reports)
             further = partial(_further, update, before)
             options = {"queues": [name], "states": states, "move": move, "progress": further}
-            report = _run(source, destination, options)
+            try:
+                report = _run(source, destination, options)
+            except QueueNotFoundError:
+                _skip(name)
+                continue
             while wait and report.left:
                 time.sleep(PAUSE)
                 report = _together(report, _run(source, destination, options))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Unpack, get_args, get_origin, is_typeddict, overload
+from typing import TYPE_CHECKING, Any, Unpack, get_origin, is_typeddict, overload
 
 from asynq.checks import check_name
 from asynq.client.codecs.canonical import writer_of
 from asynq.client.codecs.pydantic_models import reason_of
 from asynq.client.options import TypeKeywords, options_of
-from asynq.client.payload import payload_encoder, result_decoder
+from asynq.client.payload import payload_encoder, result_decoder, shown_type
 from asynq.client.task import Task
 from asynq.result_types import G_co, OfResults, R_co, ResultTypes
 
@@ -241,7 +241,7 @@ class TaskType(_OfTypes[P, R, G, A], TaskDefinition[R, G]):
         if len(args) == 1 and not kwargs and (instance is None or isinstance(args[0], instance)):
             return args[0]
         if instance is None:
-            raise TypeError(f"task {self.type!r} takes one argument: its payload, {_name(self.payload)}")
+            raise TypeError(f"task {self.type!r} takes one argument: its payload, {shown_type(self.payload)}")
         try:
             return self.payload(*args, **kwargs)
         except ValueError as error:
@@ -256,7 +256,3 @@ def _class_with_fields(kind: Any) -> type[Any] | None:
     if isinstance(origin, type) and (writer_of(origin) is not None or hasattr(origin, "_fields")):
         return origin
     return None
-
-
-def _name(kind: Any) -> str:
-    return kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else repr(kind)

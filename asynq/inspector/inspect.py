@@ -14,6 +14,7 @@ from asynq.checks import (
     check_duration,
     check_flag,
     check_name,
+    check_names,
     check_one_of,
 )
 from asynq.client.payload import encode_payload
@@ -85,10 +86,7 @@ async def broker_info(broker: BrokerCalls, queues: Sequence[str] = ()) -> Broker
 
     UnsupportedOperationError if the broker cannot describe itself.
     """
-    if isinstance(queues, str):
-        raise TypeError(f"queues must be a sequence of names, not {queues!r}")
-    for queue in queues:
-        check_name("queue", queue)
+    check_names("queues", queues)
     return await broker.execute(DescribeBroker(queues=tuple(queues)))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from asynq.instants import duration_of
+from asynq.protocol.ops import MAX_ARCHIVED, MAX_ARCHIVED_AGE
 from asynq.runtime.short_texts import at, from_now, plural, short_duration
 from asynq.task_state import TaskState
 
@@ -48,7 +50,7 @@ def outlook(
         return f"It waits in group {task.group!r} until the group is aggregated into one task."
     return (
         "It does not run again unless it is run by hand. "
-        "The archive of a queue keeps 10,000 tasks, for 90 days."
+        f"The archive of a queue keeps {MAX_ARCHIVED:,} tasks, for {duration_of(MAX_ARCHIVED_AGE).days} days."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.checks import check_name
+from asynq.checks import check_names
 from asynq.errors import QueueNotFoundError
 from asynq.migration.engine import MOVABLE, QueueTransfer, plan_migration
 from asynq.migration.report import QueueMigration
@@ -56,6 +56,8 @@ def migrate(
         MigrationRunningError: Another migration of a queue is running, or took over from this one while it
             stood still.
         BrokerUnavailable: A broker cannot be reached. Call it again.
+        QueueNotFoundError: Neither broker has one of the queues; nothing was changed.
+        TypeError, ValueError: `queues` or `states` is invalid.
     """
     wanted = _states(states)
     with _Both(source, destination) as (one, other):
@@ -92,9 +94,13 @@ async def _migrate(
     move: bool,
     progress: Progress | None,
 ) -> list[QueueMigration]:
-    names = await source.execute(ListQueues()) if queues is None else queues
-    for name in queues or ():
-        check_name("queue", name)
+    if queues is None:
+        names: Collection[str] = await source.execute(ListQueues())
+    else:
+        names = queues
+        check_names("queues", names)
+        for name in names:
+            await _check_known(source, destination, name)
     reports = []
     for name in names:
         transfer = QueueTransfer(source, destination, name, states=states, move=move, progress=progress)
@@ -108,6 +114,15 @@ async def _migrate(
                 raise
             reports.append(QueueMigration(queue=name, found=False))
     return reports
+
+
+async def _check_known(source: BrokerCalls, destination: BrokerCalls, queue: str) -> None:
+    """QueueNotFoundError for a queue that neither broker has: a migration would pause it nevertheless."""
+    try:
+        await plan_migration(source, queue)
+    except QueueNotFoundError:
+        # An interrupted move in the opposite direction may have parked tasks there, and nothing here yet.
+        await plan_migration(destination, queue)
 
 
 def _states(states: Collection[TaskState | str] | None) -> Collection[TaskState]:

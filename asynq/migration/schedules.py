@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from asynq.checks import check_names
 from asynq.migration.report import ScheduleMigration
 from asynq.protocol.ops import DeleteSchedule, ListSchedules, PauseSchedule, WriteSchedule
 from asynq.runtime.sync_async import AwaitedCalls, BlockingCalls, completed
@@ -39,6 +40,9 @@ def migrate_schedules(
         destination: Another one.
         queues: Only schedules that enqueue into these queues. None for all.
         move: Whether they are deleted in the source.
+
+    Raises:
+        TypeError, ValueError: `queues` is invalid.
     """
     if not source.capabilities.supports(ListSchedules):
         return ScheduleMigration()
@@ -61,6 +65,8 @@ async def amigrate_schedules(
 async def _migrate(
     source: BrokerCalls, destination: BrokerCalls | None, queues: Collection[str] | None, *, move: bool
 ) -> ScheduleMigration:
+    if queues is not None:
+        check_names("queues", queues)
     report = ScheduleMigration()
     kept = await destination.execute(ListSchedules()) if destination else ()
     there = {schedule.name: schedule for schedule in kept}

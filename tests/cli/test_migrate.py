@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import frozen
 
-from asynq import Client, DuplicateTaskError, Schedules, Task, connect
-from asynq.migration import MigrationRunningError, amigrate, migrate
+from asynq import Client, DuplicateTaskError, QueueNotFoundError, Schedules, Task, connect
+from asynq.migration import MigrationRunningError, amigrate, migrate, migrate_schedules
 from asynq.migration.engine import BATCH_BYTES
 from asynq.protocol.ops import (
     Archive,
@@ -22,11 +22,13 @@ from asynq.protocol.ops import (
     ImportTask,
     ListGroups,
     ListParked,
+    ListQueues,
     ListTasks,
     Ping,
     ReleaseTask,
     Retry,
     TakeGroup,
+    UnpauseQueue,
 )
 from asynq.protocol.transfer import PARKED
 from asynq.task_state import TaskState
@@ -136,6 +138,21 @@ def test_a_moved_queue_is_as_it_was(pair: Pair) -> None:
         run.append(deliveries[0].message.id)
         pair.destination.execute(Done(delivery=deliveries[0]))
     assert [name for name in run if name.startswith("seq")] == ["seq0", "seq1", "seq2"]
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_a_queue_that_is_nowhere_is_an_error_and_not_paused(pair: Pair, move: bool) -> None:
+    fill(pair.source)
+    with pytest.raises(QueueNotFoundError, match="'typo'"):
+        migrate(pair.source, pair.destination, queues=[Q, "typo"], move=move)
+    with pytest.raises(TypeError, match="queues must be a collection of names, not 'default'"):
+        migrate(pair.source, pair.destination, queues=Q, move=move)
+    with pytest.raises(TypeError, match="queues"):
+        migrate_schedules(pair.source, pair.destination, queues=Q, move=move)
+    assert pair.destination.execute(ListQueues()) == ()
+    for broker in (pair.source, pair.destination):
+        for queue in ("typo", Q, *Q):
+            assert broker.execute(UnpauseQueue(queue=queue)) is False
 
 
 def test_a_copied_queue_is_in_both_brokers_and_paused_in_the_new_one(pair: Pair) -> None:

@@ -141,6 +141,13 @@ async def test_draining_an_empty_broker_runs_no_task(
     assert await run(broker, mux) == []
 
 
+async def test_a_text_in_place_of_queues_is_refused(
+    run: Runner, broker: asynq.Broker, mux: asynq.ServeMux
+) -> None:
+    with pytest.raises(TypeError, match="queues must be a collection of names, not 'default'"):
+        await run(broker, mux, queues="default")
+
+
 def test_waiting_tasks_are_listed_by_queue_and_type(broker: asynq.Broker, client: asynq.Client) -> None:
     client.enqueue(asynq.Task("a"), process_in=HOUR)
     client.enqueue(asynq.Task("a"))
