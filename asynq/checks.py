@@ -51,6 +51,14 @@ def check_queue(name: str, value: object) -> None:
         raise ValueError(f"{name} must not start with '}}'; it is {value!r}")
 
 
+def check_positive(name: str, value: object) -> None:
+    """An int of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1; it is {value}")
+
+
 def check_count(name: str, value: object) -> None:
     """An int from 0 to the largest value of the wire format."""
     if not isinstance(value, int) or isinstance(value, bool):
@@ -106,7 +114,7 @@ def check_interval(name: str, value: object) -> None:
         raise ValueError(f"{name} must be positive")
 
 
-def check_lock_time(name: str, value: object) -> None:
+def check_seconds(name: str, value: object) -> None:
     """A duration of at least one second."""
     check_duration(name, value)
     if isinstance(value, timedelta) and value < timedelta(seconds=1):

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from attrs import field, frozen
 
-from asynq.checks import check_count, check_duration, check_name
+from asynq.checks import check_count, check_duration, check_name, check_positive, check_seconds
 from asynq.errors import AsynqError, RateLimited
 from asynq.instants import duration_of
 from asynq.protocol.ops import MAX_RATE, AcquireSlot, ReleaseSlot, TakeToken
@@ -61,9 +61,7 @@ class Semaphore:
         check_name("scope", self.scope)
         _check_limit(self.limit)
         check_duration("retry_in", self.retry_in)
-        check_duration("lapse", self.lapse)
-        if self.lapse < timedelta(seconds=1):
-            raise ValueError(f"lapse must be at least one second; it is {self.lapse}")
+        check_seconds("lapse", self.lapse)
 
     async def __call__(self, ctx: Context, task: Task, next: Next) -> Any:  # noqa: A002 - a middleware
         """Hold a slot while the handler runs: the semaphore is a middleware."""
@@ -216,5 +214,4 @@ class RateLimit:
 
 def _check_limit(limit: int) -> None:
     check_count("limit", limit)
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1; it is {limit}")
+    check_positive("limit", limit)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta  # noqa: TC003 - msgspec reads the annotations
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from asynq.checks import check_count, check_duration, check_flag, check_text
+from asynq.checks import check_count, check_flag, check_seconds, check_text
 from asynq.monitoring.recorder import Recorder, Recorders
 from asynq.monitoring.statsd import StatsDRecorder, parse_address
 from asynq.runtime.health import MAX_LOOP_LAG
@@ -65,9 +65,7 @@ class Monitoring(Struct, frozen=True, kw_only=True, omit_defaults=True):
             if not isinstance(each, Recorder):
                 raise TypeError(f"recorders must be Recorders, not {type(each).__name__}")
         if self.max_loop_lag is not None:
-            check_duration("max_loop_lag", self.max_loop_lag)
-            if self.max_loop_lag < timedelta(seconds=1):
-                raise ValueError(f"max_loop_lag must be at least one second; it is {self.max_loop_lag}")
+            check_seconds("max_loop_lag", self.max_loop_lag)
         if self.systemd is not None:
             check_flag("systemd", self.systemd)
 

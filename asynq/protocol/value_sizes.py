@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from asynq.checks import check_count
+from asynq.checks import check_count, check_positive
 from asynq.errors import AsynqError, BrokerRefusedError, PayloadTooLargeError, ResultTooLargeError
 from asynq.protocol.failures import without_failures
 from asynq.protocol.ops import (
@@ -39,8 +39,7 @@ Redis accepts 512 MB by default, and SQLite 1 GB for a task with its result.
 def check_max_value_bytes(value: object) -> None:
     """Raise TypeError or ValueError unless the value is a positive number of bytes."""
     check_count("max_value_bytes", value)
-    if not value:
-        raise ValueError("max_value_bytes must be at least 1; it is 0")
+    check_positive("max_value_bytes", value)
 
 
 def message_size(message: TaskMessage) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asynq.checks import check_count, check_duration
+from asynq.checks import check_count, check_positive, check_seconds
 from asynq.client import traces as client_traces
 from asynq.client.enqueue import compose
 from asynq.client.options import Options
@@ -74,13 +74,12 @@ class AggregationSettings:
             ValueError: an option has an invalid value; the message names the option.
             TypeError: an option has the wrong type; the message names the option.
         """
-        _check_period("group_grace_period", grace_period)
+        check_seconds("group_grace_period", grace_period)
         if max_delay is not None:
-            _check_period("group_max_delay", max_delay)
+            check_seconds("group_max_delay", max_delay)
         if max_size is not None:
             check_count("group_max_size", max_size)
-            if max_size < 1:
-                raise ValueError(f"group_max_size must be at least 1; it is {max_size}")
+            check_positive("group_max_size", max_size)
         if aggregator is None:
             return None
         return cls(
@@ -98,12 +97,6 @@ class AggregationSettings:
         if self.max_delay:
             waits.append(self.max_delay - group.waiting)
         return max(min(waits), 0)
-
-
-def _check_period(name: str, value: timedelta) -> None:
-    check_duration(name, value)
-    if value < timedelta(seconds=1):
-        raise ValueError(f"{name} must be at least one second; it is {value}")
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from asynq.checks import check_flag
+from asynq.checks import check_flag, check_positive
 from asynq.runtime.process_limits import NO_LIMITS, ProcessLimits
 
 EndReason = Literal["idle", "limit"]
@@ -37,9 +37,5 @@ def child_limits_of(max_tasks: int | None, max_memory: int | None) -> ProcessLim
 
 
 def _check_limit(name: str, value: object) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1; it is {value}")
+    if value is not None:
+        check_positive(name, value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from attrs import evolve
 
-from asynq.checks import check_count, check_duration, check_flag
+from asynq.checks import check_count, check_duration, check_flag, check_positive, check_seconds
 from asynq.monitoring.options import Monitoring
 from asynq.worker.end_conditions import EndConditions, child_limits_of
 from asynq.worker.queue_limits import QueueLimits
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from asynq.worker.settings import WorkerSettings
 
-_SECOND = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -96,8 +95,7 @@ def concurrency_of(given: int | None) -> int:
     if given is None:
         return os.cpu_count() or 1
     check_count("concurrency", given)
-    if given < 1:
-        raise ValueError(f"concurrency must be at least 1; it is {given}")
+    check_positive("concurrency", given)
     return given
 
 
@@ -126,7 +124,5 @@ def monitoring_of(value: Monitoring | None) -> Monitoring:
 
 def seconds_of(name: str, value: timedelta) -> int:
     """A duration of at least one second, in milliseconds."""
-    check_duration(name, value)
-    if value < _SECOND:
-        raise ValueError(f"{name} must be at least one second; it is {value}")
+    check_seconds(name, value)
     return value // _MILLISECOND

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asynq.checks import check_count
+from asynq.checks import check_count, check_positive
 from asynq.worker.queue_patterns import is_pattern, literal, matches
 
 if TYPE_CHECKING:
@@ -88,5 +88,4 @@ def _check_limits(option: str, limits: object, preference: QueuePriority) -> Non
                 f"{option} names {name!r}, which is not one of the server's queues ({served}): add it to them"
             )
         check_count(f"{option}[{name!r}]", most)
-        if most < 1:
-            raise ValueError(f"{option}[{name!r}] must be at least 1; it is {most}")
+        check_positive(f"{option}[{name!r}]", most)

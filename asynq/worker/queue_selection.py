@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from asynq.checks import check_flag, check_queue
+from asynq.checks import check_flag, check_positive, check_queue
 from asynq.worker.queue_patterns import is_pattern, literal, matches
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ class QueuePriority:
             raise ValueError("queues must name at least one queue")
         for name, weight in weights.items():
             check_queue("a name in queues", name)
-            if not isinstance(weight, int) or isinstance(weight, bool):
-                raise TypeError(f"queues[{name!r}] must be an int, not {type(weight).__name__}")
-            if weight < 1:
-                raise ValueError(f"queues[{name!r}] must be at least 1; it is {weight}")
+            check_positive(f"queues[{name!r}]", weight)
         named = {literal(name): weight for name, weight in weights.items() if not is_pattern(name)}
         patterns = {name: weight for name, weight in weights.items() if is_pattern(name)}
         return cls(named, strict, patterns)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from asynq.brokerkit.base import CalledBroker
 from asynq.brokerkit.batches import batches, blocking, transact_in_turn
 from asynq.brokerkit.per_process import PerProcess
-from asynq.checks import check_duration
+from asynq.checks import check_duration, check_positive
 from asynq.clock import Clock, SystemClock
 from asynq.errors import BrokerRefusedError
 from asynq.protocol.broker import Capabilities
@@ -133,8 +133,8 @@ class SQLiteBroker(_DatabaseBroker):
         if durability not in ("power", "process"):
             raise ValueError(f"durability must be 'power' or 'process', not {durability!r}")
         check_duration("budget", budget)
-        if max_size is not None and max_size <= 0:
-            raise ValueError(f"max_size must be positive, not {max_size!r}")
+        if max_size is not None:
+            check_positive("max_size", max_size)
         check_max_value_bytes(max_value_bytes)
         settings = DatabaseSettings(
             path=str(Path(path).absolute()),

@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ServeMux, Server, Task, TaskState
+from asynq import BrokerUnavailable, MemoryBroker, ServeMux, Server, Task, TaskState
+from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ListTasks, PauseQueue, Ping
 from asynq.runtime.process_limits import process_memory
+from asynq.worker.loops.burst import CHECKS, Burst
+from asynq.worker.queue_limits import QueueLimits
+from asynq.worker.queue_selection import QueuePriority
+from asynq.worker.served_queues import ServedQueues
 from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
+    from asynq.protocol.ops import Op
     from tests.server.conftest import ServerLab
 
 
@@ -47,6 +53,40 @@ class Counting:
 
     async def __call__(self, ctx: Any, task: Any) -> None:
         self.ran.append(ctx.task_id)
+
+
+class HalfAway(MemoryBroker):
+    """A broker of which the part with some queues cannot be reached."""
+
+    away = frozenset({"q"})
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        answers = await super().aexecute_many(ops)
+        return [
+            BrokerUnavailable("away") if getattr(op, "queue", "") in self.away else answer
+            for op, answer in zip(ops, answers, strict=True)
+        ]
+
+
+async def test_a_burst_goes_on_while_a_queue_cannot_be_reached() -> None:
+    broker = HalfAway()
+    served = ServedQueues(QueuePriority.of(["q"]), QueueLimits({}, {}))
+    ended: list[bool] = []
+    burst = Burst(
+        broker,
+        served,
+        runs=tuple,
+        time=BrokerTime(),
+        aggregates=False,
+        finish=lambda: ended.append(True),
+    )
+    for _ in range(CHECKS + 1):
+        await burst.step()
+    assert not ended
+    broker.away = frozenset()
+    for _ in range(CHECKS):
+        await burst.step()
+    assert ended == [True]
 
 
 async def test_a_burst_ends_when_every_task_that_is_due_has_run(lab: ServerLab) -> None:

@@ -27,6 +27,13 @@ MAX_SIZE = 400_000
 TEXT = "".join(f"line {number}: something went wrong\n" for number in range(250))
 
 
+def test_a_limit_is_a_positive_number_of_bytes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="max_size must be at least 1; it is 0"):
+        SQLiteBroker(tmp_path / "tasks.db", max_size=0)
+    with pytest.raises(TypeError, match="max_size must be an int, not float"):
+        SQLiteBroker(tmp_path / "tasks.db", max_size=1e6)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def full(path: Path) -> Iterator[SQLiteBroker]:
     """A broker whose file is full."""

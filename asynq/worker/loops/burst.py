@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.errors import AsynqError
+from asynq.errors import AsynqError, BrokerUnavailable
 from asynq.protocol.ops import GetQueueStats, ListTasks
 from asynq.task_state import TaskState
 
@@ -28,7 +28,7 @@ class Burst:
 
     Left are pending tasks of queues that are not paused, scheduled and retried tasks that are due, tasks in
     groups if this server aggregates, and its own runs. Tasks that are due later are not waited for, nor those
-    that other servers run.
+    that other servers run. Something may be left in a queue that cannot be reached.
 
     Args:
         broker: the broker.
@@ -68,6 +68,8 @@ class Burst:
         if self._runs() or not self._served.settled:
             return True
         answers = await self._broker.aexecute_many([GetQueueStats(queue=queue) for queue in self._served])
+        if any(isinstance(stats, BrokerUnavailable) for stats in answers):
+            return True
         # A queue that does not exist yet has nothing to do.
         found = [stats for stats in answers if not isinstance(stats, AsynqError) and not stats.paused]
         if any(stats.pending or (self._aggregates and stats.aggregating) for stats in found):
@@ -86,6 +88,8 @@ class Burst:
         await self._time.sync(self._broker)
         now = self._time.now()
         answers = await self._broker.aexecute_many(first)
+        if any(isinstance(tasks, BrokerUnavailable) for tasks in answers):
+            return True
         return any(
             task.due_at <= now for tasks in answers if not isinstance(tasks, AsynqError) for task in tasks
         )

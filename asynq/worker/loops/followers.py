@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from asynq.client.delivery import deliver
@@ -29,8 +28,6 @@ BUSY_INTERVAL: Final = 5.0
 """The same while there are some."""
 HOLD: Final = 30_000
 """Milliseconds after which another server enqueues the followers of a parent, if this one is lost."""
-MIN_PAUSE: Final = 0.01
-"""Seconds, so that a clock ahead of the broker's does not cause a busy loop."""
 
 
 class FollowerDelivery:
@@ -76,7 +73,7 @@ class FollowerDelivery:
                 if parents:
                     await self._deliver(queue, parents)
             waiting = [queue for queue, parents in taken.items() if len(parents) >= MAX_BATCH]
-        return await self._pause()
+        return await self._agenda.pause(self._broker)
 
     def _plan(self, queue: str, *, held: bool) -> None:
         """Ask the queue again when a hold ends: of a parent that this step took, or an earlier one did."""
@@ -97,11 +94,3 @@ class FollowerDelivery:
             self._errors.failed(refusal, queue)
         if not refused:
             self._errors.worked(queue)
-
-    async def _pause(self) -> float:
-        pause = self._agenda.until_turn()
-        if self._agenda.next_due is not None:
-            with suppress(BrokerUnavailable):
-                await self._time.sync(self._broker)
-            pause = min(pause, (self._agenda.next_due - self._time.now()) / 1000)
-        return max(pause, MIN_PAUSE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerUnavailable
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
     from asynq.protocol.broker import Broker
     from asynq.protocol.broker_time import BrokerTime
-
-MIN_PAUSE = 0.01
-"""Minimum pause in seconds, so that a clock ahead of the broker's does not cause a busy loop."""
 
 
 class Forwarder:
@@ -67,12 +63,4 @@ class Forwarder:
                 if answer and answer.moved:
                     self._on_forwarded(queue)
             waiting = [queue for queue, answer in answers.items() if answer.moved >= MAX_BATCH]
-        return await self._pause()
-
-    async def _pause(self) -> float:
-        pause = self._agenda.until_turn()
-        if self._agenda.next_due is not None:
-            with suppress(BrokerUnavailable):
-                await self._time.sync(self._broker)
-            pause = min(pause, (self._agenda.next_due - self._time.now()) / 1000)
-        return max(pause, MIN_PAUSE)
+        return await self._agenda.pause(self._broker)

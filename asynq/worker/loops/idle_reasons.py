@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from asynq.errors import AsynqError
+from asynq.errors import AsynqError, QueueNotFoundError
 from asynq.protocol.ops import GetQueueStats
 from asynq.runtime.logs import get_logger
 from asynq.runtime.short_texts import plural
@@ -92,8 +92,10 @@ class IdleReasons:
     ) -> str | None:
         """Why a queue yields no task; None if it does."""
         limits = self._served.limits
-        if isinstance(stats, AsynqError):
+        if isinstance(stats, QueueNotFoundError):
             return "does not exist yet"
+        if isinstance(stats, AsynqError):
+            return f"cannot be read ({stats})"
         if stats.paused:
             return f"is paused ({stats.pending} pending)"
         if not stats.pending:

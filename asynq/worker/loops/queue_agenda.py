@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from asynq.errors import BrokerUnavailable
 from asynq.worker.loops.queue_sweep import MAX_QUEUES_PER_STEP, QueueRotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from asynq.protocol.broker import Broker
     from asynq.protocol.broker_time import BrokerTime
 
+MIN_PAUSE = 0.01
+"""Minimum pause in seconds, so that a clock ahead of the broker's does not cause a busy loop."""
 ROTATION_INTERVAL = 1.0
 """Minimum seconds between two parts of a server with very many queues, see `QueueRotation`."""
 
@@ -75,6 +80,18 @@ class QueueAgenda:
     def until_turn(self) -> float:
         """Seconds until the next turn of the rotation."""
         return self._next_turn() - asyncio.get_running_loop().time()
+
+    async def pause(self, broker: Broker, *, delay: float = 0.0) -> float:
+        """Seconds until the next turn of the rotation, or `delay` seconds after the earliest planned instant.
+
+        At least `MIN_PAUSE`.
+        """
+        pause = self.until_turn()
+        if (due := self.next_due) is not None:
+            with suppress(BrokerUnavailable):
+                await self._time.sync(broker)
+            pause = min(pause, (due - self._time.now()) / 1000 + delay)
+        return max(pause, MIN_PAUSE)
 
     def _next_turn(self) -> float:
         if self._turn_began is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from asynq.errors import AsynqError, BrokerUnavailable, LeaseLostError
@@ -89,12 +88,7 @@ class Recoverer:
             except BrokerUnavailable:
                 self._agenda.mark_all(waiting)
                 raise
-        pause = self._agenda.until_turn()
-        if self._agenda.next_due is not None:
-            with suppress(BrokerUnavailable):
-                await self._time.sync(self._broker)
-            left = (self._agenda.next_due - self._time.now()) / 1000
-            pause = min(pause, left + self._rng.uniform(0, MAX_SPREAD))
+        pause = await self._agenda.pause(self._broker, delay=self._rng.uniform(0, MAX_SPREAD))
         return max(pause, MIN_PAUSE)
 
     async def _ask(self, queues: Sequence[str]) -> list[str]:
