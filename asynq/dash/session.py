@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MEMORY_INTERVAL = 15.0
 """Seconds for which an estimate of the memory of a queue is shown: it costs more than all the rest."""
+MAX_ESTIMATES = 10_000
+"""Estimates that are remembered. Queues come and go, so those of old ones are forgotten, with all others."""
 
 
 @define
@@ -56,7 +58,7 @@ class Session:
         if not due:
             return
         answers = await self.broker.aexecute_many([GetMemory(queue=name) for name in due])
-        if len(self._memory) > 10_000:
+        if len(self._memory) > MAX_ESTIMATES:
             self._memory.clear()
         for name, answer in zip(due, answers, strict=True):
             self._memory[name] = now, None if isinstance(answer, AsynqError) else answer
