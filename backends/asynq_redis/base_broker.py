@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Listener, Watcher
     from asynq.protocol.ops import Op
     from asynq.runtime.loop_local import LoopState
-    from asynq_redis.operations.execution import Steps
     from asynq_redis.transport.io import ConnectionIO
-    from asynq_redis.transport.requests import Request
     from asynq_redis.transport.routing import Router
     from asynq_redis.url import Address, Endpoint
 
@@ -241,45 +239,35 @@ class BaseRedisBroker:
             min_replicas=self._config.min_replicas,
             time=here.time,
         )
-        steps = steps_of(ops, context)
-        try:
-            requests = next(steps)
-        except StopIteration as ended:
-            return _translated(ops, ended.value)
-        limit = self._config.max_value_bytes
-        # No value is larger than the request that carries it: the first one, except for UpdateTask.
-        largest = max(map(_SIZE, requests)) if requests else 0
-        if largest > limit or UpdateTask in map(type, ops):
-            refused = [too_large(op, limit) for op in ops]
-            if any(refused):
-                sendable = [op for op, no in zip(ops, refused, strict=True) if no is None]
-                answers = iter(await self._execute_all(transport, sendable))
-                return [next(answers) if no is None else no for no in refused]
-        return await self._finish(transport, ops, context, steps, requests)
-
-    async def _finish(
-        self,
-        transport: Transport,
-        ops: Sequence[Op[T]],
-        context: CallContext,
-        steps: Steps[list[Any]],
-        requests: list[Request],
-    ) -> list[T | AsynqError]:
-        """Send the requests of all rounds."""
-        resend = all(map(_IDEMPOTENT, ops))
-        first = True
+        steps, resend = steps_of(ops, context), all(map(_IDEMPOTENT, ops))
+        replies: Any = None  # starts the steps
         while True:
-            try:
-                replies = await transport.send(requests, resend=resend, resent=context.resent)
-            except BrokerUnavailable as error:
-                changes = not all(op.read_only for op in ops)
-                error.maybe_applied = changes and (error.maybe_applied or not first)
-                raise
-            first = False
             try:
                 requests = steps.send(replies)
             except StopIteration as ended:
                 return _translated(ops, ended.value)
+            # No value is larger than the request that carries it: the first one, except for UpdateTask.
+            if replies is None and (
+                max(map(_SIZE, requests), default=0) > self._config.max_value_bytes
+                or UpdateTask in map(type, ops)
+            ):
+                refused = [too_large(op, self._config.max_value_bytes) for op in ops]
+                if any(refused):
+                    return await self._execute_sendable(transport, ops, refused)
+            try:
+                replies = await transport.send(requests, resend=resend, resent=context.resent)
+            except BrokerUnavailable as error:
+                changes = not all(op.read_only for op in ops)
+                error.maybe_applied = changes and (error.maybe_applied or replies is not None)
+                raise
+
+    async def _execute_sendable(
+        self, transport: Transport, ops: Sequence[Op[T]], refused: Sequence[AsynqError | None]
+    ) -> list[T | AsynqError]:
+        """Execute the operations that are not refused."""
+        sendable = [op for op, no in zip(ops, refused, strict=True) if no is None]
+        answers = iter(await self._execute_all(transport, sendable))
+        return [next(answers) if no is None else no for no in refused]
 
     def _blocking(self) -> Transport:
         here = self._connections_here

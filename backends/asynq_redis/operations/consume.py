@@ -35,19 +35,19 @@ def _dequeue(op: Dequeue, context: CallContext) -> Steps[Any]:
     if len(op.orders) > MAX_BATCH:
         raise ValueError(f"orders: at most {MAX_BATCH} in a call, not {len(op.orders)}")
     queues = tuple(dict.fromkeys(chain.from_iterable(op.orders)))
-    if not queues:
-        return ()
     if context.clustered and len(queues) > 1:
-        return (
-            yield from dequeue_across_servers(
-                op, queues, context, lambda part, queue: _ask(part, (queue,), context)
-            )
-        )
+        return dequeue_across_servers(op, queues, context, lambda part, queue: _ask(part, (queue,), context))
     if len(queues) > _MANY:
-        queues = yield from _with_anything(op, queues)
-        if not queues or isinstance(queues, redis.RedisError):
-            return queues
-        op = replace(op, orders=tuple(_among(order, frozenset(queues)) for order in op.orders))
+        return _ask_many(op, queues, context)
+    return _ask(op, queues, context)
+
+
+def _ask_many(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]:
+    """Dequeue from those of many queues that have anything."""
+    queues = yield from _with_anything(op, queues)
+    if not queues or isinstance(queues, redis.RedisError):
+        return queues
+    op = replace(op, orders=tuple(_among(order, frozenset(queues)) for order in op.orders))
     return (yield from _ask(op, queues, context))
 
 
@@ -69,6 +69,8 @@ def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]
 
     Sending the call again replaces unusable tasks and keeps the tasks already taken.
     """
+    if not queues:
+        return ()
     sent = context.time.mark()
     call = _dequeue_call(op, queues, context)
     requests: list[Request] = [call]
@@ -109,8 +111,8 @@ def _dequeue_call(op: Dequeue, queues: Sequence[str], context: CallContext) -> S
     words = {order: " ".join([numbers[queue] for queue in order]) for order in set(op.orders)}
     orders = [words[order] for order in op.orders]
     since = "1" if op.since else ""
-    args: tuple[Arg, ...] = (context.now_argument(), op.token, op.lease, since, *facts, *orders)
-    return ScriptCall(DEQUEUE, tuple(keys), args)
+    args: list[Arg] = [context.now_argument(), op.token, op.lease, since, *facts, *orders]
+    return ScriptCall(DEQUEUE, keys, args, size=0)  # short words
 
 
 def _read(op: Dequeue, queues: Sequence[str], reply: Reply) -> tuple[list[Delivery], list[Undecodable]]:

@@ -97,26 +97,24 @@ def per_operation(single: Callable[[Any, CallContext], Steps[Any]]) -> Handler:
 def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
     """Run several generators in common rounds. Returns what they returned."""
     ended: list[Any] = [None] * len(runs)
-    fed: list[tuple[int, list[Reply] | None]] = [(place, None) for place in range(len(runs))]
+    parts = [(place, 0, 0) for place in range(len(runs))]
+    received: Any = None
     while True:
-        waiting: list[tuple[int, int]] = []
+        waiting: list[tuple[int, int, int]] = []
         round_of_all: list[Request] = []
-        for place, replies in fed:
+        for place, start, end in parts:
             try:
                 # To send None to a generator starts it.
-                requests = runs[place].send(replies)  # type: ignore[arg-type]
-            except StopIteration as end:
-                ended[place] = end.value
+                requests = runs[place].send(received and received[start:end])
+            except StopIteration as over:
+                ended[place] = over.value
             else:
-                waiting.append((place, len(requests)))
+                before = len(round_of_all)
                 round_of_all += requests
+                waiting.append((place, before, len(round_of_all)))
         if not waiting:
             return ended
-        received = yield round_of_all
-        fed, start = [], 0
-        for place, count in waiting:
-            fed.append((place, received[start : start + count]))
-            start += count
+        received, parts = (yield round_of_all), waiting
 
 
 def steps_of(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
