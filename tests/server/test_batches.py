@@ -123,9 +123,9 @@ class DistantBroker(MemoryBroker):
 
 @pytest.mark.parametrize(
     ("concurrency", "concurrent_calls", "most"),
-    [(9, True, 1), (10, True, 2), (200, True, 2), (200, False, 1)],
+    [(3, True, 1), (4, True, 2), (23, True, 2), (24, True, 2), (200, True, 2), (200, False, 1)],
 )
-async def test_a_worker_of_many_slots_serves_one_half_while_it_waits_for_the_other(
+async def test_a_full_worker_works_for_one_request_while_it_waits_for_the_other(
     concurrency: int, most: int, *, concurrent_calls: bool
 ) -> None:
     ran, running, peak = Counter[str](), 0, 0
@@ -151,11 +151,49 @@ async def test_a_worker_of_many_slots_serves_one_half_while_it_waits_for_the_oth
         ] * 1200
 
 
-async def test_what_ended_together_is_settled_by_both_requests() -> None:
+async def test_what_ended_together_is_settled_by_both_requests_of_many_slots() -> None:
     broker = RecordingBroker(concurrent_calls=True)
     async with opened(broker) as lab:
-        await drained(lab, 100, noop, 20)
-    assert broker.requests[:3] == [(0, 20), (10, 10), (10, 10)]
+        await drained(lab, 100, noop, 24)
+    assert broker.requests[:3] == [(0, 24), (12, 12), (12, 12)]
+
+
+@pytest.mark.parametrize("concurrency", [4, 23])
+async def test_few_slots_are_filled_in_one_request_and_settled_in_the_next(concurrency: int) -> None:
+    broker = RecordingBroker(concurrent_calls=True)
+    async with opened(broker) as lab:
+        await drained(lab, 4 * concurrency, noop, concurrency)
+    assert broker.requests[:3] == [(0, concurrency), (0, concurrency), (concurrency, 0)]
+
+
+async def test_few_slots_are_settled_first_if_that_makes_room_in_a_queue() -> None:
+    broker = RecordingBroker(concurrent_calls=True)
+    async with opened(broker) as lab:
+        ids = [await lab.enqueue() for _ in range(40)]
+        async with lab.serving(noop, concurrency=10, shared_queue_limits={"default": 10}):
+            for task_id in ids:
+                await lab.reaches(task_id, None)
+    assert broker.requests[:5] == [(0, 10), *[(10, 10)] * 4]
+
+
+async def test_runs_that_end_one_by_one_are_settled_and_replaced_in_one_request() -> None:
+    broker = RecordingBroker(concurrent_calls=True)
+    release = [asyncio.Event() for _ in range(30)]
+
+    async def handler(ctx: Context, task: Task) -> None:
+        await release[int(task.payload)].wait()
+
+    async with opened(broker) as lab:
+        ids = [await lab.enqueue(payload=b"%d" % number) for number in range(30)]
+        async with lab.serving(handler, concurrency=10):
+            for task_id, event in zip(ids[:5], release, strict=False):
+                event.set()
+                await lab.reaches(task_id, None)
+            assert broker.requests == [(0, 10), *[(1, 1)] * 5]
+            for event in release:
+                event.set()
+            for task_id in ids:
+                await lab.reaches(task_id, None)
 
 
 async def test_the_limit_of_a_queue_holds_for_two_requests_at_once() -> None:

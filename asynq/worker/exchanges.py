@@ -1,0 +1,70 @@
+"""What each exchange of a worker with its broker carries: settlements, a fetch, or both. Performs no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from asynq.protocol.ops import MAX_BATCH
+from asynq.worker.settler import MAX_SETTLEMENTS
+
+if TYPE_CHECKING:
+    from asynq.worker.settings import ProcessorSettings
+
+EXCHANGES = 2
+"""Maximum number of exchanges at the same time with a broker that carries out calls concurrently: while it
+serves one, this process works for the other."""
+MIN_SHARE = 2
+"""Minimum number of runs that an exchange beside another one settles, and of tasks that it fetches. Smaller
+ones cost both sides more than they gain."""
+MIN_HALF = 12
+"""Minimum number of slots in half of a worker whose halves are served in turn. An exchange costs too much by
+itself for fewer tasks."""
+
+
+class Share(NamedTuple):
+    """What an exchange carries at most."""
+
+    settle: int
+    fetch: int
+
+
+class ExchangePlan:
+    """Divides the work of a full worker, which has more tasks than slots, between two exchanges.
+
+    A worker of many slots serves one half of them in each exchange. One of few slots fetches in one exchange
+    and settles in the other, the fetch first: a slot is free when its handler has ended, and the handlers of
+    the new tasks begin while the broker still settles. All others have one exchange at a time, for both.
+
+    Args:
+        settings: the settings of the processor.
+        concurrent_calls: whether the broker carries out calls concurrently.
+    """
+
+    def __init__(self, settings: ProcessorSettings, *, concurrent_calls: bool) -> None:
+        self._settings = settings
+        self._share = min(settings.concurrency // 2, MAX_BATCH)
+        self.most = EXCHANGES if concurrent_calls and self._share >= MIN_SHARE else 1
+        """Maximum number of exchanges at the same time."""
+        self._halves = self.most > 1 and self._share >= MIN_HALF
+
+    def next(self, exchanging: int, asking: int, free: int, ended: int, *, full: bool) -> Share | None:
+        """What the next exchange carries at most. None: it must wait.
+
+        Args:
+            exchanging: number of exchanges under way.
+            asking: number of fetches without a reply.
+            free: number of slots without a task.
+            ended: number of runs to settle.
+            full: whether there are more tasks than slots.
+        """
+        least = self._share
+        if full and self._halves:
+            # If one exchange settled all, the other would only fetch, and both replies would come together.
+            return None if exchanging and max(free, ended) < least else Share(least, least)
+        # With a shared limit, only a settlement makes room for another task of the queue.
+        if full and self.most > 1 and not self._settings.queues.limits.shared:
+            if asking:
+                return Share(MAX_SETTLEMENTS, 0) if ended >= least else None
+            if free >= least and ended >= least:
+                return Share(0, MAX_BATCH)
+        return None if exchanging else Share(MAX_SETTLEMENTS, MAX_BATCH)
