@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from datetime import timedelta  # noqa: TC003 - msgspec reads the annotations
-from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def worker_command(settings: WorkerSettings) -> list[str]:
     """Build the command of a process that runs one worker. It never loads the parser of command lines."""
-    command = [sys.executable, *util._args_from_interpreter_flags()]  # type: ignore[attr-defined]  # noqa: SLF001
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+    command = [sys.executable, *flags]
     if sys.path[:1] != [str(Path.cwd())]:
         command.append("-P")  # `python -m` has the current directory in its path, a script does not
     return [*command, "-m", "asynq.cli.worker_main", msgspec.json.encode(settings).decode()]

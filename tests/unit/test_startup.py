@@ -63,3 +63,15 @@ def test_the_help_of_a_subcommand_loads_only_its_options(command: str) -> None:
 def test_a_client_of_an_embedded_broker_needs_no_other_driver() -> None:
     loaded = loaded_by("import asynq; asynq.Client(asynq.MemoryBroker()).ping()")
     assert not {"redis", "google.protobuf", "croniter", "typer"} & loaded
+
+
+def test_a_worker_loads_no_more_than_it_runs() -> None:
+    loaded = loaded_by(
+        "import asynq.cli.worker_process, asynq.supervisor.worker_command, asynq_redis;"
+        " from asynq.protocol.message import TaskMessage; from asynq_redis.wire import task_message;"
+        " task_message.encode(TaskMessage(id='', type='', queue=''))"
+    )
+    assert "google.protobuf.descriptor_pool" in loaded
+    assert not {"typer", "rich", "pydantic", "sqlite3", "croniter", "docker"} & loaded
+    # Both are needed by few: processes of handlers, and whoever writes descriptors of messages.
+    assert not {"multiprocessing", "google.protobuf.descriptor_pb2"} & loaded

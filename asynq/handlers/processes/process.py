@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import partial
-from multiprocessing import Pipe, util
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError, HandlerProcessError
@@ -47,6 +46,9 @@ class HandlerProcess:
 
     def __init__(self, limits: ProcessLimits = NO_LIMITS, preload: bytes = b"") -> None:
         """Start the process. OSError if it cannot be started. The arguments are those of its Setup."""
+        # Loaded with the first process, because few workers have any.
+        from multiprocessing import Pipe
+
         # Not multiprocessing, which would always run the user's main module again.
         setup = Setup(limits=limits, preload=preload)
         # The names by which the handler process knows our main module.
@@ -54,7 +56,7 @@ class HandlerProcess:
         self._connection, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()
-            flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
             # A new session: the terminal sends it no signals, and it is killed with all its children.
             with signals_masked():
                 self._process = subprocess.Popen(  # noqa: S603

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def _start_method() -> str | None:
+    """The method that the program has chosen."""
+    # Not with this module: few workers have handler processes.
+    import multiprocessing
+
+    return multiprocessing.get_start_method(allow_none=True)
+
+
 @frozen
 class Setup:
     """The first message of a worker. The process inherits everything else, such as its environment."""
@@ -27,7 +34,7 @@ class Setup:
     parent: int = Factory(os.getpid)
     """Process id of the worker."""
     levels: Levels = Factory(Levels.of_program)
-    start_method: str | None = Factory(lambda: multiprocessing.get_start_method(allow_none=True))
+    start_method: str | None = Factory(_start_method)
     """How `multiprocessing` starts processes, if the program has chosen a method."""
     limits: ProcessLimits = NO_LIMITS
     """When the process takes no further calls."""
@@ -44,5 +51,7 @@ class Setup:
         `filters` are those of our own log output.
         """
         self.levels.follow(filters=filters)
-        if self.start_method and multiprocessing.get_start_method(allow_none=True) is None:
+        if self.start_method and _start_method() is None:
+            import multiprocessing
+
             multiprocessing.set_start_method(self.start_method)

@@ -28,7 +28,8 @@ class LuaScript:
     fail_fast: bool = field(default=False, kw_only=True)
     """True if the caller repeats the call by itself, and must not wait for one failing server of several."""
     _plain: str = field(init=False, repr=False)
-    _flagged: str = field(init=False, repr=False)
+    _first_line: str = field(init=False, repr=False)
+    """Of the form with flags, which is not kept: all scripts are in the memory of each process."""
     shas: tuple[str, str] = field(init=False, repr=False)
     """The SHA-1 by which the server knows the script: without and with flags."""
 
@@ -37,22 +38,22 @@ class LuaScript:
         source = (_LUA / f"{self.name}.lua").read_text(encoding="utf-8")
         return _INCLUDE.sub(lambda found: "\n".join(map(_snippet, found[1].split())), source)
 
-    @_flagged.default
+    @_first_line.default
     def _declare(self) -> str:
         flags = _FLAGS.search(self._plain)
-        return f"#!lua{f' flags={flags[1]}' if flags else ''}\n{self._plain}"
+        return f"#!lua{f' flags={flags[1]}' if flags else ''}\n"
 
     @shas.default
     def _digest(self) -> tuple[str, str]:
         plain, flagged = (
             hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-            for text in (self._plain, self._flagged)
+            for text in (self.text(flags=False), self.text(flags=True))
         )
         return plain, flagged
 
     def text(self, flags: bool) -> str:  # noqa: FBT001 - a property of the server
         """The source, with flags for Redis 7.0 and later."""
-        return self._flagged if flags else self._plain
+        return self._first_line + self._plain if flags else self._plain
 
 
 @cache

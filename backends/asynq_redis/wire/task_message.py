@@ -8,7 +8,7 @@ from typing import Any
 
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.value_sizes import message_size
-from asynq_redis.wire.protobuf_classes import decode_error, message_classes
+from asynq_redis.wire.protobuf_classes import decode_error, message_classes, varint
 from asynq_redis.wire.sizes import LARGE_BYTES
 
 _FIELDS: dict[int, tuple[str, str, str]] = {
@@ -114,12 +114,7 @@ def _others(message: TaskMessage) -> bytes:
 @lru_cache(_KEPT)
 def _length(size: int) -> bytes:
     """The length of a text or of bytes, as a varint."""
-    groups = bytearray()
-    while size > 0x7F:
-        groups.append(size & 0x7F | 0x80)
-        size >>= 7
-    groups.append(size)
-    return bytes(groups)
+    return varint(size)
 
 
 def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:

@@ -62,8 +62,7 @@ def rendered(script: LuaScript, sources: Mapping[str, str]) -> LuaScript:
         sources[script.name],
     )
     made = LuaScript(script.name, durable=script.durable, fail_fast=script.fail_fast)
-    first, rest = script.text(flags=True).removesuffix(script.text(flags=False)), plain
-    _set(made, plain=rest, flagged=first + rest)
+    _set(made, plain)
     return made
 
 
@@ -71,7 +70,7 @@ def install(changed: list[LuaScript]) -> None:
     """Replace the scripts that the broker sends, until the end of this process."""
     by_name = {script.name: script for script in scripts()}
     for script in changed:
-        _set(by_name[script.name], plain=script.text(flags=False), flagged=script.text(flags=True))
+        _set(by_name[script.name], script.text(flags=False))
 
 
 def traced(sources: Mapping[str, str]) -> list[LuaScript]:
@@ -95,7 +94,6 @@ def _marked(file: str, source: str) -> str:
     return source
 
 
-def _set(script: LuaScript, *, plain: str, flagged: str) -> None:
+def _set(script: LuaScript, plain: str) -> None:
     object.__setattr__(script, "_plain", plain)
-    object.__setattr__(script, "_flagged", flagged)
     object.__setattr__(script, "shas", script._digest())
