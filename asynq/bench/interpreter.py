@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 import time
 from typing import Final
@@ -23,13 +24,15 @@ def interpreter_speed() -> float:
 
 
 def interpreter_build() -> str:
-    """How the interpreter was configured.
+    """How the interpreter was configured, and whether it was told to write no bytecode.
 
-    Packagers may optimize in other ways, of which nothing is recorded. P1 shows it.
+    Packagers may optimize in other ways, of which nothing is recorded. P1 shows it. A process that compiles
+    what it loads takes up more memory.
     """
     configured = (sysconfig.get_config_var("CONFIG_ARGS") or "").replace("'", "").split()
     flags = [flag for flag in FLAGS if any(given.partition("=")[0] == flag for given in configured)]
-    return f"configured with {' and '.join(flags)}" if flags else f"configured without {FLAGS[0]}"
+    build = f"configured with {' and '.join(flags)}" if flags else f"configured without {FLAGS[0]}"
+    return f"{build}, writing no bytecode" if sys.dont_write_bytecode else build
 
 
 class _Item:

@@ -56,6 +56,7 @@ def test_a_row_is_measured_on_a_server_of_its_own() -> None:
     assert row["name"] == "drain-50"
     assert row["measured"]["median"] > 0
     assert report["machine"]["build"].startswith("configured with")
+    assert report["machine"]["build"].endswith("writing no bytecode") is sys.dont_write_bytecode
     assert len(report["calibrations"]["P1"]["samples"]) == 2
     calibrations = report["calibrations"]["C50"]["samples"]
     assert len(calibrations) == 2
