@@ -279,7 +279,7 @@ class Run:
             variables.run(self._trace.enter)
         self._call = call = ThreadCall(partial(function, self.context, task), variables, self._call_ended)
         try:
-            self.executors.threads.submit(call)
+            self.executors.threads.add(call)
         except RuntimeError:  # the server shuts down
             self._end(Interrupted("shutdown"))
 

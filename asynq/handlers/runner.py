@@ -80,6 +80,7 @@ class Runner:
         instant = self._loop.time()
         for run in runs:
             run.start(instant)
+        self._environment.executors.threads.run_added()
         # The first steps of these runs come before this call.
         self._loop.call_soon(_end_those_never_begun, runs)
 

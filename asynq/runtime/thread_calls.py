@@ -1,8 +1,12 @@
 """`CallThreads`: threads that call functions and report what ended to an event loop, many calls at once.
 
 For calls that may be short: neither the start nor the end of each call wakes a thread or the event loop. The
-threads take calls from one queue; a thread that takes one wakes another thread if calls are left, because its
+threads take calls from one queue. A thread that takes a call wakes another one if calls are left, because its
 own call may block. The event loop is woken once for all calls that have ended until it gets to them.
+
+While calls are short, the event loop wakes one thread for a set of calls and gives up the interpreter lock
+for it. If it gets the lock back while calls are left, the thread is in a call that blocks or lasts: then the
+event loop wakes another thread, and the next sets of calls are not handed over.
 """
 
 from __future__ import annotations
@@ -10,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from asynq.errors.tracebacks import without_first_frame
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
     from contextvars import Context
 
 T = TypeVar("T")
+
+HAND_OVER = 0.001
+"""Seconds that the event loop waits at most until the thread that it woke runs."""
+PAUSE = 8
+"""How many sets of calls are not handed over after one whose calls were not short."""
 
 
 class ThreadCall(Generic[T]):
@@ -68,6 +76,19 @@ class ThreadCall(Generic[T]):
             del error
 
 
+class _Thread:
+    """What wakes one of the threads when it is idle."""
+
+    __slots__ = ("running", "woken")
+
+    def __init__(self) -> None:
+        self.woken = threading.Lock()
+        """Released to wake the thread. Each has its own: a SimpleQueue wakes two of its readers per item."""
+        self.woken.acquire()
+        self.running: threading.Lock | None = None
+        """Released by the thread as soon as it runs."""
+
+
 class CallThreads:
     """Up to `size` daemon threads, started when they are needed. Belongs to the event loop of the first call.
 
@@ -85,10 +106,13 @@ class CallThreads:
         self._reporting = False
         """Whether the event loop will look at `_ended`."""
         self._lock = threading.Lock()
-        self._wakeups: SimpleQueue[None] = SimpleQueue()
         self._waking = False
         """Whether a thread was woken that has not looked at `_waiting` yet."""
-        self._idle = 0
+        self._watched = False
+        """Whether the event loop will look at `_waiting` and `_ended` as soon as a thread lets it run."""
+        self._pause = 0
+        """How many sets of calls are not handed over, since calls blocked or lasted."""
+        self._idle: list[_Thread] = []
         self._started = 0
         self._closed = False
 
@@ -98,13 +122,54 @@ class CallThreads:
         Raises:
             RuntimeError: the threads are closed.
         """
+        self.add(call)
+        if not self._waking:
+            self._wake_one()
+
+    def add(self, call: ThreadCall[Any]) -> None:
+        """Run a call as soon as a thread is free and, at the latest, `run_added` is called.
+
+        Called on the event loop.
+
+        Raises:
+            RuntimeError: the threads are closed.
+        """
         if self._closed:
             raise RuntimeError("cannot call functions in threads that are closed")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         self._waiting.append(call)
-        if not self._waking:
+        if (self._pause or not self._idle) and not self._waking:
             self._wake_one()
+
+    def run_added(self) -> None:
+        """Let threads run the calls of `add`. Called on the event loop.
+
+        While calls are short, this gives up the interpreter lock, and returns when one thread has ended the
+        calls, blocks or has had the lock for the switch interval.
+        """
+        if self._pause:
+            self._pause -= 1
+        elif self._waiting and self._idle and not self._waking:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        running = threading.Lock()
+        running.acquire()
+        ran, self._watched = False, True
+        try:
+            if self._wake_one(running):
+                ran = running.acquire(timeout=HAND_OVER)
+        finally:
+            self._watched = False
+            # After that: what a thread left to the event loop must be seen.
+            if ran and (self._waiting or not self._ended):
+                self._pause = PAUSE
+            if self._waiting and not self._waking:
+                self._wake_one()
+            if self._ended and not self._reporting and self._loop is not None:
+                self._reporting = True
+                self._loop.call_soon(self._collect)
 
     def withdraw(self, call: ThreadCall[Any]) -> bool:
         """Drop a call that no thread has taken yet. Returns False if a thread has."""
@@ -119,50 +184,64 @@ class CallThreads:
         with self._lock:
             self._closed = True
             self._waiting.clear()
-            for _ in range(self._started):
-                self._wakeups.put(None)
+            while self._idle:
+                self._idle.pop().woken.release()
 
-    def _wake_one(self) -> None:
+    def _wake_one(self, running: threading.Lock | None = None) -> bool:
+        """Wake a thread or start one. Returns whether an idle thread will release the lock when it runs."""
         with self._lock:
             if self._waking or self._closed:
-                return
+                return False
             if self._idle:
-                self._idle -= 1
-            elif self._started < self._size:
+                self._waking = True
+                thread = self._idle.pop()
+                thread.running = running
+                thread.woken.release()
+                return True
+            if self._started < self._size:
+                self._waking = True
                 self._started += 1
                 name = f"{self._name}-{self._started - 1}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
-            else:
-                return  # each thread looks for calls before it becomes idle
-            self._waking = True
-            self._wakeups.put(None)
+                try:
+                    threading.Thread(target=self._serve, name=name, daemon=True).start()
+                except RuntimeError:  # the system allows no more
+                    self._started -= 1
+                    self._waking = False
+                    if not self._started:
+                        raise
+            return False  # each thread looks for calls before it becomes idle
 
     def _serve(self) -> None:
+        thread = _Thread()
         while True:
-            self._wakeups.get()
             self._waking = False
-            while (call := self._next()) is not None:
-                if self._waiting and not self._waking:
+            if thread.running is not None:
+                thread.running.release()
+                thread.running = None
+            while (call := self._next(thread)) is not None:
+                if self._waiting and not self._waking and not self._watched:
                     self._wake_one()
                 call.run()
                 self._report(call)
                 del call  # an idle thread must not keep arguments and results alive
             if self._closed:
                 return
+            thread.woken.acquire()
 
-    def _next(self) -> ThreadCall[Any] | None:
+    def _next(self, thread: _Thread) -> ThreadCall[Any] | None:
         while True:
             try:
                 return self._waiting.popleft()
             except IndexError:
                 with self._lock:
                     if not self._waiting:
-                        self._idle += 1
+                        if not self._closed:
+                            self._idle.append(thread)
                         return None
 
     def _report(self, call: ThreadCall[Any]) -> None:
         self._ended.append(call)
-        if not self._reporting and self._loop is not None:
+        if not self._reporting and not self._watched and self._loop is not None:
             self._reporting = True
             try:
                 self._loop.call_soon_threadsafe(self._collect)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynq.runtime import thread_calls
 from asynq.runtime.thread_calls import CallThreads, ThreadCall
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ class Calls:
         call = ThreadCall(function, copy_context(), self._end)
         self.threads.submit(call)
         return call
+
+    def run(self, *functions: Callable[[], Any]) -> None:
+        for function in functions:
+            self.threads.add(ThreadCall(function, copy_context(), self._end))
+        self.threads.run_added()
+
+    async def start_threads(self, number: int) -> None:
+        """Start so many threads, which are idle soon."""
+        together = threading.Barrier(number)
+        self.run(*[lambda: together.wait(5)] * number)
+        await self.results(len(self.ended) + number)
 
     async def results(self, number: int) -> list[Any]:
         while len(self.ended) < number:
@@ -115,6 +127,66 @@ async def test_no_call_waits_for_a_blocked_one_while_a_thread_is_idle(opened: Ca
         for _ in range(2):
             calls.submit(lambda: together.wait(5))
         await calls.results(2 * number + 2)
+
+
+async def test_calls_added_together_run_while_the_event_loop_waits_for_one_of_them(
+    opened: Callable[[int], Calls],
+) -> None:
+    calls = opened(3)
+    for _ in range(50):
+        await calls.start_threads(3)
+        released, done = threading.Event(), threading.Semaphore(0)
+
+        def wait() -> None:
+            assert released.wait(5)  # noqa: B023
+            done.release()  # noqa: B023
+
+        calls.run(wait, wait, released.set)
+        for _ in range(2):
+            assert done.acquire(timeout=5)  # the event loop is blocked meanwhile
+
+
+@pytest.fixture
+def undivided() -> Iterator[None]:
+    """No thread gets the interpreter lock from another one that does not give it up."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("undivided")
+async def test_short_calls_added_together_are_run_by_one_thread_and_reported_without_a_wake_up(
+    opened: Callable[[int], Calls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread_calls, "HAND_OVER", 60)
+    loop, woken = asyncio.get_running_loop(), list[Any]()
+    calls, threads = opened(3), list[int]()
+    await calls.start_threads(3)
+    while len(calls.threads._idle) < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *call: woken.append(call))
+    calls.threads._pause = 0
+    calls.run(*[lambda: threads.append(threading.get_ident())] * 50)
+    assert len(threads) == 50
+    assert len({*threads}) == 1
+    await calls.results(53)
+    assert not woken
+
+
+async def test_calls_wait_for_the_threads_that_could_be_started(
+    opened: Callable[[int], Calls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    calls = opened(3)
+    await calls.start_threads(1)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    calls.run(*[int] * 20)
+    assert len(await calls.results(21)) == 21
+    with pytest.raises(RuntimeError, match="start"):
+        opened(1).submit(int)
 
 
 async def test_an_idle_thread_is_reused(opened: Callable[[int], Calls]) -> None:
