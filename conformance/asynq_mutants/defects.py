@@ -47,11 +47,11 @@ class BrokenOperation:
         return BrokenHandler(partial(self.function, correct_one), self)
 
 
-class BrokenRefusals(CalledBroker):
-    """Base of broken refusals, mixed into the brokers in memory and on a file."""
+class BrokenBroker(CalledBroker):
+    """Base of broken refusals and events, mixed into the brokers in memory and on a file."""
 
 
-Broken = type[TaskStore] | type[BrokenRefusals] | BrokenOperation
+Broken = type[TaskStore] | type[BrokenBroker] | BrokenOperation
 B = TypeVar("B", bound=Broken)
 T = TypeVar("T")
 

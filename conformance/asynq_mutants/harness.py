@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from unittest import mock
 
 import asynq_mutants.embedded  # noqa: F401 - it registers the defects
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from asynq.clock import FakeClock
     from asynq.protocol.ops import Op
-    from asynq_mutants.defects import Broken, BrokenRefusals
+    from asynq_mutants.defects import Broken, BrokenBroker
 
 BrokerT = TypeVar("BrokerT")
 T = TypeVar("T")
+
+_UNDECODABLE: Final = "UPDATE tasks SET headers = '{' WHERE queue = ? AND id = ?"
+_STRANDED: Final = "UPDATE tasks SET lease_token = NULL WHERE queue = ? AND id = ?"
 
 
 class Crowd(SQLiteBroker):
@@ -57,7 +60,7 @@ class Crowd(SQLiteBroker):
 class BrokenHarness(Harness):
     """Opens brokers on a file, or in memory without one."""
 
-    def __init__(self, broken: type[TaskStore | BrokenRefusals], path: Path | None = None) -> None:
+    def __init__(self, broken: type[TaskStore | BrokenBroker], path: Path | None = None) -> None:
         self.broken = broken
         self.path = path
 
@@ -66,19 +69,28 @@ class BrokenHarness(Harness):
             return _broken_broker(MemoryBroker, self.broken, clock=clock)
         return _broken_broker(Crowd, self.broken, self.path, clock=clock, durability="process")
 
+    def corrupt(self, queue: str, task_id: str) -> None:
+        if self.path is None:
+            super().corrupt(queue, task_id)
+        else:
+            _damage(self.path, _UNDECODABLE, queue, task_id)
+
     def strand(self, queue: str, task_id: str) -> None:
         if self.path is None:
             super().strand(queue, task_id)
-            return
-        with closing(sqlite3.connect(self.path)) as connection, connection:
-            sql = "UPDATE tasks SET lease_token = NULL WHERE queue = ? AND id = ?"
-            connection.execute(sql, (queue, task_id))
+        else:
+            _damage(self.path, _STRANDED, queue, task_id)
+
+
+def _damage(path: Path, sql: str, queue: str, task_id: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(sql, (queue, task_id))
 
 
 def _broken_broker(
-    broker: Callable[..., BrokerT], broken: type[TaskStore | BrokenRefusals], *arguments: Any, **options: Any
+    broker: Callable[..., BrokerT], broken: type[TaskStore | BrokenBroker], *arguments: Any, **options: Any
 ) -> BrokerT:
-    """Create a broker of this kind with broken operations or refusals."""
+    """Create a broker of this kind with broken steps, refusals or events."""
     if issubclass(broken, TaskStore):
         return broker(*arguments, store=broken, **options)
     mixed: Callable[..., BrokerT] = type(broken.__name__, (broken, cast("type", broker)), {})
@@ -105,7 +117,7 @@ def open_broken(
     affects all brokers of the process from then on. A caller that uses other brokers afterwards wraps this in
     `mended`.
     """
-    steps: type[TaskStore | BrokenRefusals] = TaskStore
+    steps: type[TaskStore | BrokenBroker] = TaskStore
     for broken in {found.broken for found in DEFECTS if found.name == defect}:
         if isinstance(broken, BrokenOperation):
             _replace(broken)

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 async def _until(last: type[Event], listener: Listener) -> list[Event]:
     """The events up to and including the first one of this kind."""
     events: list[Event] = []
-    async with asyncio.timeout(WATCH_TIMEOUT):
-        while not events or not isinstance(events[-1], last):
-            events.append(await listener.next())
+    try:
+        async with asyncio.timeout(WATCH_TIMEOUT):
+            while not events or not isinstance(events[-1], last):
+                events.append(await listener.next())
+    except TimeoutError:
+        pytest.fail(f"no {last.__name__} within {WATCH_TIMEOUT:g} s, only {events}")
     return events
 
 

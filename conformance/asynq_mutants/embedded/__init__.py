@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asynq_mutants.embedded import (
     contents,
+    events,
     failures,
     followers,
     groups,
@@ -22,6 +23,7 @@ from asynq_mutants.embedded import (
 
 __all__ = [
     "contents",
+    "events",
     "failures",
     "followers",
     "groups",

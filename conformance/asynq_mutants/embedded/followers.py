@@ -21,7 +21,7 @@ from asynq.protocol.ops import (
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store.followers import kept_beyond
-from asynq_sqlite.store.rows import decode
+from asynq_sqlite.store.rows import UndecodableError, decode
 from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
@@ -192,3 +192,19 @@ def gives_a_waiting_task_a_due_time(correct: Any, store: TaskStore, op: UpdateTa
 @instead_of(Arrive)
 def ignores_a_task_that_is_gone(correct: Any, store: TaskStore, op: Arrive, now: int) -> Any:
     return 0 if store.find(op.queue, op.task_id) is None else correct(store, op, now)
+
+
+@caught_by(
+    "test_an_undecodable_task_cannot_be_told",
+    on_file=True,
+    beyond_programs="only damage from outside makes a task undecodable",
+)
+@instead_of(Arrive)
+def ignores_a_task_that_is_undecodable(correct: Any, store: TaskStore, op: Arrive, now: int) -> Any:
+    row = store.read(op.queue, op.task_id)
+    if row is not None:
+        try:
+            decode(row)
+        except UndecodableError:
+            return 0
+    return correct(store, op, now)
