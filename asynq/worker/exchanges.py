@@ -47,7 +47,9 @@ class ExchangePlan:
         """Maximum number of exchanges at the same time."""
         self._halves = self.most > 1 and self._share >= MIN_HALF
 
-    def next(self, exchanging: int, asking: int, free: int, ended: int, *, full: bool) -> Share | None:
+    def next(
+        self, exchanging: int, asking: int, *, free: int, ended: int, active: int, full: bool
+    ) -> Share | None:
         """What the next exchange carries at most. None: it must wait.
 
         Args:
@@ -55,6 +57,7 @@ class ExchangePlan:
             asking: number of fetches without a reply.
             free: number of slots without a task.
             ended: number of runs to settle.
+            active: number of runs that are not known to be settled, including those under way.
             full: whether there are more tasks than slots.
         """
         least = self._share
@@ -66,5 +69,6 @@ class ExchangePlan:
             if asking:
                 return Share(MAX_SETTLEMENTS, 0) if ended >= least else None
             if free >= least and ended >= least:
-                return Share(0, MAX_BATCH)
+                # A broker that takes longer to settle than to fetch must not be asked for ever more tasks.
+                return Share(MAX_SETTLEMENTS if active > 2 * self._settings.concurrency else 0, MAX_BATCH)
         return None if exchanging else Share(MAX_SETTLEMENTS, MAX_BATCH)

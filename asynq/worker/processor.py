@@ -212,8 +212,9 @@ class Processor:
         """Fetch, run and settle tasks until `drain` has ended. `exchanges` such loops share the work."""
         while not self._closing:
             self._changed.clear()
-            full, ended = self._fetcher.full, self._settler.waiting
-            share = self._plan.next(self._exchanging, self._asking, self._free_slots, ended, full=full)
+            free, ended, active = self._free_slots, self._settler.waiting, len(self._active)
+            full, exchanging, asking = self._fetcher.full, self._exchanging, self._asking
+            share = self._plan.next(exchanging, asking, free=free, ended=ended, active=active, full=full)
             if share is None:
                 await self._changed.wait()
                 continue

@@ -166,6 +166,46 @@ async def test_few_slots_are_filled_in_one_request_and_settled_in_the_next(concu
     assert broker.requests[:3] == [(0, concurrency), (0, concurrency), (concurrency, 0)]
 
 
+class StalledBroker(MemoryBroker):
+    """Does not carry out its first settlements for now. Counts the tasks that are fetched and not settled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._capabilities = replace(self._capabilities, concurrent_calls=True)
+        self.resumed = asyncio.Event()
+        self.stalled = False
+        self.active = self.most_active = 0
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        settled = sum(isinstance(op, Done) for op in ops)
+        if settled and not self.stalled:
+            self.stalled = True
+            await self.resumed.wait()
+        answers: list[Any] = await super().aexecute_many(ops)
+        fetched = [answer for op, answer in zip(ops, answers, strict=True) if isinstance(op, Dequeue)]
+        self.active += sum(map(len, fetched)) - settled
+        self.most_active = max(self.most_active, self.active)
+        return answers
+
+
+@pytest.mark.parametrize("concurrency", [4, 23, 24])
+async def test_a_broker_that_does_not_settle_is_not_asked_for_ever_more_tasks(concurrency: int) -> None:
+    broker, ran = StalledBroker(), 0
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal ran
+        ran += 1
+
+    async with opened(broker) as lab:
+        ids = [await lab.enqueue() for _ in range(20 * concurrency)]
+        async with lab.serving(handler, concurrency=concurrency):
+            await aeventually(lambda: ran == len(ids))
+            broker.resumed.set()
+            for task_id in ids:
+                await lab.reaches(task_id, None)
+    assert broker.most_active <= 3 * concurrency
+
+
 async def test_few_slots_are_settled_first_if_that_makes_room_in_a_queue() -> None:
     broker = RecordingBroker(concurrent_calls=True)
     async with opened(broker) as lab:
