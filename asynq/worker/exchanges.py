@@ -19,6 +19,9 @@ ones cost both sides more than they gain."""
 MIN_HALF = 12
 """Minimum number of slots in half of a worker whose halves are served in turn. An exchange costs too much by
 itself for fewer tasks."""
+MIN_LIMITED_HALF = 5
+"""The same if a queue has a shared limit: its runs are settled before others are fetched, so that the
+alternative is one exchange at a time."""
 
 
 class Share(NamedTuple):
@@ -45,7 +48,6 @@ class ExchangePlan:
         self._share = min(settings.concurrency // 2, MAX_BATCH)
         self.most = EXCHANGES if concurrent_calls and self._share >= MIN_SHARE else 1
         """Maximum number of exchanges at the same time."""
-        self._halves = self.most > 1 and self._share >= MIN_HALF
 
     def next(
         self, exchanging: int, asking: int, *, free: int, ended: int, active: int, full: bool
@@ -61,11 +63,12 @@ class ExchangePlan:
             full: whether there are more tasks than slots.
         """
         least = self._share
-        if full and self._halves:
+        # With a shared limit, only a settlement makes room for another task of the queue.
+        limited = bool(self._settings.queues.limits.shared)
+        if full and self.most > 1 and least >= (MIN_LIMITED_HALF if limited else MIN_HALF):
             # If one exchange settled all, the other would only fetch, and both replies would come together.
             return None if exchanging and max(free, ended) < least else Share(least, least)
-        # With a shared limit, only a settlement makes room for another task of the queue.
-        if full and self.most > 1 and not self._settings.queues.limits.shared:
+        if full and self.most > 1 and not limited:
             if asking:
                 return Share(MAX_SETTLEMENTS, 0) if ended >= least else None
             if free >= least and ended >= least:

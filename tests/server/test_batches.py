@@ -206,14 +206,17 @@ async def test_a_broker_that_does_not_settle_is_not_asked_for_ever_more_tasks(co
     assert broker.most_active <= 3 * concurrency
 
 
-async def test_few_slots_are_settled_first_if_that_makes_room_in_a_queue() -> None:
+@pytest.mark.parametrize(("concurrency", "share"), [(9, 9), (10, 5), (23, 11)])
+async def test_few_slots_are_settled_first_if_that_makes_room_in_a_queue(
+    concurrency: int, share: int
+) -> None:
     broker = RecordingBroker(concurrent_calls=True)
     async with opened(broker) as lab:
-        ids = [await lab.enqueue() for _ in range(40)]
-        async with lab.serving(noop, concurrency=10, shared_queue_limits={"default": 10}):
+        ids = [await lab.enqueue() for _ in range(4 * concurrency)]
+        async with lab.serving(noop, concurrency=concurrency, shared_queue_limits={"default": concurrency}):
             for task_id in ids:
                 await lab.reaches(task_id, None)
-    assert broker.requests[:5] == [(0, 10), *[(10, 10)] * 4]
+    assert broker.requests[:3] == [(0, concurrency), *[(share, share)] * 2]
 
 
 async def test_runs_that_end_one_by_one_are_settled_and_replaced_in_one_request() -> None:
