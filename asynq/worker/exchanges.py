@@ -70,7 +70,7 @@ class ExchangePlan:
             return None if exchanging and max(free, ended) < least else Share(least, least)
         if full and self.most > 1 and not limited:
             if asking:
-                return Share(MAX_SETTLEMENTS, 0) if ended >= least else None
+                return Share(MAX_SETTLEMENTS, MAX_BATCH if free >= least else 0) if ended >= least else None
             if free >= least and ended >= least:
                 # A broker that takes longer to settle than to fetch must not be asked for ever more tasks.
                 return Share(MAX_SETTLEMENTS if active > 2 * self._settings.concurrency else 0, MAX_BATCH)

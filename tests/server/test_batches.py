@@ -239,6 +239,36 @@ async def test_runs_that_end_one_by_one_are_settled_and_replaced_in_one_request(
                 await lab.reaches(task_id, None)
 
 
+async def test_runs_that_end_together_are_replaced_while_another_fetch_has_no_reply() -> None:
+    resumed, release = asyncio.Event(), [asyncio.Event() for _ in range(30)]
+
+    class SlowBroker(RecordingBroker):
+        async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+            answers = await super().aexecute_many(ops)
+            if self.requests[-1:] == [(1, 1)]:
+                await resumed.wait()
+            return answers
+
+    async def handler(ctx: Context, task: Task) -> None:
+        await release[int(task.payload)].wait()
+
+    broker = SlowBroker(concurrent_calls=True)
+    async with opened(broker) as lab:
+        ids = [await lab.enqueue(payload=b"%d" % number) for number in range(30)]
+        async with lab.serving(handler, concurrency=10):
+            release[0].set()
+            await aeventually(lambda: len(broker.requests) == 2)
+            for event in release[1:10]:
+                event.set()
+            await aeventually(lambda: len(broker.requests) == 3)
+            assert broker.requests == [(0, 10), (1, 1), (9, 9)]
+            resumed.set()
+            for event in release:
+                event.set()
+            for task_id in ids:
+                await lab.reaches(task_id, None)
+
+
 async def test_the_limit_of_a_queue_holds_for_two_requests_at_once() -> None:
     running, peak, done = Counter[str](), Counter[str](), 0
 
