@@ -205,8 +205,9 @@ class BaseRules(RuleBasedStateMachine):
         return self.do(op, about=self.system.find(message.queue, message.id))
 
     def dequeue(self, orders: Sequence[tuple[str, ...]], lease: int, **options: Any) -> Twin:
-        """One step: dequeue tasks."""
-        return self.do(ops.Dequeue(orders=tuple(orders), token=self.fresh(), lease=lease, **options))
+        """One step: dequeue tasks, and ask for all that a delivery can tell."""
+        op = ops.Dequeue(orders=tuple(orders), token=self.fresh(), lease=lease, since=True, **options)
+        return self.do(op)
 
     def deadlines(self) -> Iterator[int]:
         """Instants at which something changes because of time alone."""

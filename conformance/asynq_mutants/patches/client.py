@@ -96,7 +96,7 @@ def go_by_the_clients_clock() -> None:
 )
 def refuse_to_drain() -> None:
     """The script of `dequeue` does not declare that it frees memory."""
-    object.__setattr__(DEQUEUE, "_flagged", DEQUEUE.text(flags=True).replace("flags=allow-oom", "", 1))
+    object.__setattr__(DEQUEUE, "_first_line", "#!lua\n")
     object.__setattr__(DEQUEUE, "shas", DEQUEUE._digest())
 
 
