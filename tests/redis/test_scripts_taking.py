@@ -124,3 +124,14 @@ def test_a_reply_tells_since_when_tasks_were_pending_only_if_it_is_asked(lab: Sc
     assert {each.pending_since for each in lab.one(call)} == {0}  # a copy: it is not known any more
     (plain,) = lab.take(1)
     assert (plain.message.id, plain.pending_since) == ("plain", 0)
+
+
+def test_a_second_round_keeps_since_when_the_tasks_of_the_first_were_pending(lab: ScriptLab) -> None:
+    lab.enqueue(*map(message, ("a", "gone", "damaged", "b")))
+    lab.client.delete("asynq:{q}:t:gone")
+    lab.client.hset("asynq:{q}:t:damaged", "msg", "?")
+    began = lab.clock.now()
+    lab.clock.advance(1000)
+    taken = lab.one(Dequeue(orders=(("q",),) * 4, token="t", lease=1000, since=True))
+    assert {each.message.id: each.pending_since for each in taken} == {"a": began, "b": began}
+    assert len(lab.calls) > 1

@@ -42,7 +42,7 @@ def dequeue_across_servers(
                 refusals.append(answer)
                 exhausted.add(queue)
                 continue
-            found[queue] = answer
+            found[queue] = with_times(answer, found.get(queue, ()))
             if len(answer) < asked[queue]:
                 exhausted.add(queue)
         to_ask = list(_demand(op, found, exhausted))
@@ -50,6 +50,19 @@ def dequeue_across_servers(
         return refusals[0]
     deliveries = [delivery for queue in queues for delivery in found.get(queue, ())]
     return (yield from _no_more_than(len(op.orders), deliveries, context))
+
+
+def with_times(deliveries: Sequence[Delivery], earlier: Sequence[Delivery]) -> Sequence[Delivery]:
+    """The deliveries, and since when those were pending that an earlier round has delivered already.
+
+    The rounds of a call have one token. Each is told of the tasks that the others took, but not their times.
+    """
+    times = {delivery.lease: delivery.pending_since for delivery in earlier if delivery.pending_since}
+    if not times:
+        return deliveries
+    return tuple(
+        replace(each, pending_since=times.get(each.lease, each.pending_since)) for each in deliveries
+    )
 
 
 def _demand(op: Dequeue, found: dict[str, Sequence[Delivery]], exhausted: set[str]) -> Counter[str]:

@@ -13,7 +13,7 @@ from asynq.errors import BrokerRefusedError
 from asynq.protocol.message import Delivery
 from asynq.protocol.ops import MAX_BATCH, Dequeue
 from asynq_redis.lua.scripts import DEQUEUE
-from asynq_redis.operations.cluster_dequeue import dequeue_across_servers
+from asynq_redis.operations.cluster_dequeue import dequeue_across_servers, with_times
 from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
 from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Command, Request, ScriptCall
@@ -74,7 +74,7 @@ def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]
     sent = context.time.mark()
     call = _dequeue_call(op, queues, context)
     requests: list[Request] = [call]
-    deliveries: list[Delivery] = []
+    deliveries: Sequence[Delivery] = ()
     for _ in range(_ROUNDS):
         reply = (yield requests)[-1]
         if isinstance(reply, redis.RedisError):
@@ -83,7 +83,8 @@ def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]
         context.time.update(now, sent=sent)
         if refused and len(refused) == len(queues):
             return BrokerRefusedError(refused[0][1].decode(errors="replace"))
-        deliveries, undecodable = _read(op, queues, reply)
+        delivered, undecodable = _read(op, queues, reply)
+        deliveries = with_times(delivered, deliveries) if deliveries else delivered
         if not undecodable and (not dropped or len(deliveries) == len(op.orders)):
             break
         for task in undecodable:

@@ -66,6 +66,18 @@ class ConsumeLaws(Laws):
         assert {delivery.message.id for delivery in copy} == {*told}
 
     @promise("G2", "G9")
+    def test_each_delivery_of_a_queue_tells_since_when_its_task_was_pending(self, lab: Lab) -> None:
+        began = lab.now
+        lab.enqueue_all(["a", "b"])
+        lab.advance(SECOND)
+        orders = (("q", "other"), ("other", "q"))
+        deliveries = lab.execute(ops.Dequeue(orders=orders, token="mine", lease=LEASE, since=True))
+        assert {delivery.message.id: delivery.pending_since for delivery in deliveries} == {
+            "a": began,
+            "b": began,
+        }
+
+    @promise("G2", "G9")
     def test_a_task_that_ran_before_is_pending_since_it_is_due_again(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Retry(delivery=lab.take(), delay=SECOND, error="e"))

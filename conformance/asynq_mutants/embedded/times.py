@@ -99,6 +99,16 @@ def tells_that_no_task_has_waited(correct: Any, store: TaskStore, op: Dequeue, n
     return tuple(replace(delivery, pending_since=now) for delivery in correct(store, op, now))
 
 
+@caught_by("test_each_delivery_of_a_queue_tells_since_when_its_task_was_pending")
+@instead_of(Dequeue)
+def tells_how_long_one_task_of_each_queue_has_waited(
+    correct: Any, store: TaskStore, op: Dequeue, now: int
+) -> Any:
+    taken = correct(store, op, now)
+    last = {delivery.message.queue: delivery for delivery in taken}.values()
+    return tuple(each if each in last else replace(each, pending_since=0) for each in taken)
+
+
 @caught_by("test_a_task_that_ran_before_is_pending_since_it_is_due_again")
 @instead_of(Forward)
 def keeps_the_time_of_the_first_run(correct: Any, store: TaskStore, op: Forward, now: int) -> Any:
