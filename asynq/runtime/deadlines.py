@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from asynq.runtime.timeouts import Timer
@@ -27,7 +28,9 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """Calls `expire` of each member of a collection when it is due. Belongs to the running event loop.
+    """Calls `expire` of each member of a collection when it is due, in the order of their instants.
+
+    Belongs to the running event loop.
 
     The timer is set for the earliest instant and looks at the collection when it fires. Something that ends
     before it is due needs no call, and most calls of `set` only compare two numbers.
@@ -62,7 +65,8 @@ class Deadlines:
         # What became due later than this has not had its iterations of the event loop yet.
         now = self._timer.fired_at if self._timer is not None else self._loop.time()
         self._next = math.inf
-        for member in [member for member in self._members if member.due <= now]:
+        due_members = [member for member in self._members if member.due <= now]
+        for member in sorted(due_members, key=attrgetter("due")):
             member.due = math.inf
             member.expire()
         due = min((member.due for member in self._members), default=math.inf)

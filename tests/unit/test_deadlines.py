@@ -72,6 +72,16 @@ def test_members_expire_in_the_order_of_their_deadlines_and_not_early(go: Go) ->
     go(main())
 
 
+def test_members_that_became_due_during_a_standstill_expire_in_their_order(go: Go) -> None:
+    async def main() -> None:
+        members = Members()
+        overdue = [members.add(f"{number:02}", -number) for number in range(20)]
+        await overdue[0].expired.wait()
+        assert members.log == [f"{number:02}" for number in reversed(range(20))]
+
+    go(main())
+
+
 def test_what_has_left_or_needs_no_deadline_does_not_expire(go: Go) -> None:
     async def main() -> None:
         members = Members()
