@@ -29,7 +29,7 @@ class CostScenario:
     many: DrainScenario
     store: str = "redis"
     mode: str | None = None
-    costly: bool = True
+    costly: bool = False
 
     def measure(self, trial: Trial) -> dict[str, float]:
         """Multiples of the CPU time of the worker, of the store, and of both."""
