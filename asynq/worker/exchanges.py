@@ -50,13 +50,13 @@ class ExchangePlan:
         """Maximum number of exchanges at the same time."""
 
     def next(
-        self, exchanging: int, asking: int, *, free: int, ended: int, active: int, full: bool
+        self, exchanging: int, *, asking: bool, free: int, ended: int, active: int, full: bool
     ) -> Share | None:
         """What the next exchange carries at most. None: it must wait.
 
         Args:
             exchanging: number of exchanges under way.
-            asking: number of fetches without a reply.
+            asking: whether one of them fetches.
             free: number of slots without a task.
             ended: number of runs to settle.
             active: number of runs that are not known to be settled, including those under way.

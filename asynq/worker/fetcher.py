@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from asynq.worker.settings import ProcessorSettings
 
 log = get_logger("asynq.processor")
+
+_LOST = attrgetter("lost")
 
 SUSPECT_INTERVAL = 0.1
 """Seconds after which a worker that does not hear of new tasks supposes that any queue may have some."""
@@ -81,6 +84,11 @@ class Fetcher:
     def under_way(self) -> bool:
         """Whether a fetch has no reply yet."""
         return bool(self._fetches)
+
+    @property
+    def asking(self) -> bool:
+        """Whether the broker has a fetch that it has not answered, apart from those whose reply was lost."""
+        return not all(map(_LOST, self._fetches))
 
     def queues_changed(self) -> None:
         """Fetch from the present queues of the settings."""

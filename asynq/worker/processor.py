@@ -94,8 +94,6 @@ class Processor:
         """Maximum number of exchanges with this broker at the same time."""
         self._exchanging = 0
         """Number of exchanges with the broker under way."""
-        self._asking = 0
-        """Number of fetches without a reply."""
         self._awake = AwakeLoop(lambda: self._exchanging and not self._runner.running)
         self._busy_since: float | None = None
         self._fetching = True
@@ -213,8 +211,10 @@ class Processor:
         while not self._closing:
             self._changed.clear()
             free, ended, active = self._free_slots, self._settler.waiting, len(self._active)
-            full, exchanging, asking = self._fetcher.full, self._exchanging, self._asking
-            share = self._plan.next(exchanging, asking, free=free, ended=ended, active=active, full=full)
+            full, exchanging, asking = self._fetcher.full, self._exchanging, self._fetcher.asking
+            share = self._plan.next(
+                exchanging, asking=asking, free=free, ended=ended, active=active, full=full
+            )
             if share is None:
                 await self._changed.wait()
                 continue
@@ -245,15 +245,12 @@ class Processor:
         if fetch:
             ops.append(fetch.op)
         answers: Sequence[Any]
-        self._asking += fetch is not None
         if self._fetcher.full:
             self._awake.stay()
         try:
             answers = await execute_isolated(self._calls, ops)
         except AsynqError as error:
             answers = [error.with_traceback(None)] * len(ops)
-        finally:
-            self._asking -= fetch is not None
         self._fetcher.wanted |= self._settler.handle_answers(settlements, answers[: len(settlements)])
         if fetch and await self._fetched(fetch, answers[-1]):
             await _first_steps()

@@ -179,13 +179,9 @@ def _append_settlement(op: Any, call: OpenCall, context: CallContext, *args: Arg
             call.rest.append(taken)
 
 
-_NO_SEQUENCE = ("",)
-
-
 def _sequence(op: Any) -> tuple[str]:
     """A call settles runs of one sequence, or runs without one."""
-    message = op.delivery.message
-    return (message.sequence,) if message.headers else _NO_SEQUENCE
+    return (op.delivery.message.sequence,)
 
 
 def _append_complete(op: Complete, call: OpenCall, context: CallContext) -> None:
