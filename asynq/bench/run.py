@@ -1,4 +1,4 @@
-"""Runs the rows: every repetition measures each scenario once, between two calibrations."""
+"""Runs the rows. Every measurement stands between two calibrations."""
 
 from __future__ import annotations
 
@@ -91,20 +91,20 @@ class MeasurementPlan:
     def _measure(self, scenario: Scenario, results: Measurements) -> None:
         """Measure one scenario with every system that can do it."""
         before = self._calibrate(scenario, results)
-        measured: dict[str, Mapping[str, float]] = {}
         for system in (OURS, *self.peers):
             if not self._can_measure(system, scenario, results):
                 continue
             try:
-                measured[system.name] = scenario.measure(self._trial(system, scenario))
+                figures = scenario.measure(self._trial(system, scenario))
             except BenchError as error:
                 if system is OURS:
                     raise
                 results.failures[system.name, scenario] = str(error)
-        after = self._calibrate(scenario, results)
-        around = {name: (before[name] + after[name]) / 2 for name in before}
-        for name, figures in measured.items():
-            results.samples[name, scenario].append(Sample(figures=figures, calibrations=around))
+                continue
+            after = self._calibrate(scenario, results)
+            around = {name: (before[name] + after[name]) / 2 for name in before}
+            results.samples[system.name, scenario].append(Sample(figures=figures, calibrations=around))
+            before = after
 
     @staticmethod
     def _can_measure(system: MeasuredSystem, scenario: Scenario, results: Measurements) -> bool:

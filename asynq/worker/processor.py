@@ -251,9 +251,13 @@ class Processor:
             answers = await execute_isolated(self._calls, ops)
         except AsynqError as error:
             answers = [error.with_traceback(None)] * len(ops)
+        if not fetch:
+            await _turns(1)  # A fetch that waits to be sent goes first: slots are idle until its reply.
         self._fetcher.wanted |= self._settler.handle_answers(settlements, answers[: len(settlements)])
         if fetch and await self._fetched(fetch, answers[-1]):
-            await _first_steps()
+            # Handlers take their first steps, and those that end with it are reported. The next exchange
+            # would delay them, and it settles those that have ended.
+            await _turns(2)
         self._check_drained()
 
     async def _idle(self) -> None:
@@ -385,11 +389,7 @@ class Processor:
 
 
 @types.coroutine
-def _first_steps() -> Generator[None, None, None]:
-    """Let handlers take their first steps, and those that end with it be reported.
-
-    The next exchange would delay them, and it settles those that have ended.
-    """
-    # Each of these is an `asyncio.sleep(0)`.
-    yield
-    yield
+def _turns(count: int) -> Generator[None, None, None]:
+    """Let everything else that is ready run, this many times. Each is an `asyncio.sleep(0)`."""
+    for _ in range(count):
+        yield

@@ -14,7 +14,7 @@ from asynq.bench.system import WorkerOptions
 if TYPE_CHECKING:
     from asynq.bench.trial import RunningWorker, Trial
 
-TASKS = 40_000
+TASKS = 80_000
 WARM_UP = 2
 """One in this many tasks is run before the measured ones. Meanwhile the lease keeper starts, which takes
 half a second of CPU time."""

@@ -49,14 +49,14 @@ ROWS = (
         (0.30, 0.50),
     ),
     rate_row(
-        EnqueueScenario(mode="concurrent", tasks=10_000),
+        EnqueueScenario(mode="concurrent", tasks=50_000),
         "enqueue-concurrent",
         "100 concurrent enqueues",
         "C50",
         (0.45, 0.80),
     ),
     rate_row(
-        EnqueueScenario(mode="many", tasks=30_000, batch=BATCH),
+        EnqueueScenario(mode="many", tasks=100_000, batch=BATCH),
         "enqueue-many",
         "enqueue_many of 1,000",
         "C50",

@@ -15,7 +15,7 @@ from asynq.bench.system import WorkerOptions
 if TYPE_CHECKING:
     from asynq.bench.trial import Scenario, Trial
 
-TASKS = 30_000
+TASKS = 60_000
 MEANWHILE = 40_000
 """Tasks that are drained beside a backlog: for longer than the periods of a worker's loops."""
 CONCURRENCY = 50

@@ -21,14 +21,14 @@ ROWS = (
         (0.25, 0.37),
     ),
     rate_row(
-        EnqueueScenario(mode="many", tasks=10_000, batch=BATCH, store=SQLITE),
+        EnqueueScenario(mode="many", tasks=50_000, batch=BATCH, store=SQLITE),
         "sqlite-enqueue-many",
         "SQLite: enqueue_many of 1,000",
         "S50",
         (0.18, 0.29),
     ),
     rate_row(
-        DrainScenario(concurrency=50, tasks=5_000, store=SQLITE),
+        DrainScenario(concurrency=50, tasks=40_000, store=SQLITE),
         "sqlite-drain-50",
         "SQLite: drain, async handlers, concurrency 50",
         "S50",

@@ -38,7 +38,7 @@ class FileKind:
     """Transactions of one calibration, by the number of rows in each."""
 
 
-IN_MEMORY = FileKind(store="sqlite", prefix="S", title="without a disk", transactions={1: 10_000, 50: 1_000})
+IN_MEMORY = FileKind(store="sqlite", prefix="S", title="without a disk", transactions={1: 30_000, 50: 3_000})
 """In a file system in memory, if there is one: flushes cost nothing, and the disk does not decide."""
 ON_DISK = FileKind(store="sqlite-disk", prefix="D", title="on disk", transactions={1: 500})
 """In the directory for temporary files."""
