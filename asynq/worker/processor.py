@@ -14,7 +14,7 @@ from asynq.handlers.runner import CANCEL_GRACE, Runner
 from asynq.ids import random_id
 from asynq.protocol.ops import ExtendLease, Requeue
 from asynq.runtime import timeouts
-from asynq.runtime.awake_loop import AwakeLoop
+from asynq.runtime.awake import AwakeLoop
 from asynq.runtime.interval_loop import JITTER
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.lazy_timer import LazyTimer

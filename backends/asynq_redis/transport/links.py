@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import hiredis
 import redis
 
+from asynq.runtime.awake import AwakeThread
 from asynq.runtime.timeouts import Timer
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class BlockingLink:
         self._reader = _reader()
         self._arrivals = select.poll()
         self._arrivals.register(self._socket, select.POLLIN)
+        self._awake = AwakeThread(partial(self._arrivals.poll, 0))
 
     def usable(self) -> bool:
         """See Link."""
@@ -81,6 +84,7 @@ class BlockingLink:
         send = self._socket.sendall
         for data in writes:
             send(data)
+        self._awake.stay()
         while True:
             received = receive(_READ_BYTES)
             if not received:

@@ -1,14 +1,14 @@
-"""An event loop that looks for an answer without sleeping."""
+"""An event loop and a thread that look for an answer without sleeping."""
 
 from __future__ import annotations
 
 import asyncio
 
-from asynq.runtime.awake_loop import AWAKE_SECONDS, REST, AwakeLoop
+from asynq.runtime.awake import LOOK_SECONDS, LOOP_SECONDS, REST, THREAD_SECONDS, AwakeLoop, AwakeThread
 
 
 class Watch:
-    """Counts how often the loop looks. Each look takes so many seconds."""
+    """Counts how often it is looked. Each look takes so many seconds."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.looks = 0
@@ -44,7 +44,7 @@ async def test_the_loop_looks_in_each_iteration_until_the_answer_is_there() -> N
 
 
 async def test_the_loop_sleeps_when_the_answer_takes_long_and_for_the_next_ones() -> None:
-    watch = Watch(AWAKE_SECONDS / 10)
+    watch = Watch(LOOP_SECONDS / 10)
     awake = AwakeLoop(watch.look, monotonic=watch.monotonic)
     awake.stay()
     await iterations(50)
@@ -56,3 +56,33 @@ async def test_the_loop_sleeps_when_the_answer_takes_long_and_for_the_next_ones(
     awake.stay()
     await iterations(2)
     assert watch.looks > 10
+
+
+def test_a_thread_looks_until_the_answer_is_there() -> None:
+    arrivals = iter([False, False, True, True])
+    awake = AwakeThread(lambda: next(arrivals), monotonic=lambda: 0.0)
+    awake.stay()
+    assert next(arrivals)
+
+
+def test_a_thread_sleeps_when_the_answer_takes_long_and_for_the_next_ones() -> None:
+    watch = Watch(THREAD_SECONDS / 10)
+    watch.needed = False
+    awake = AwakeThread(watch.look, monotonic=watch.monotonic)
+    awake.stay()
+    assert 10 <= watch.looks <= 11  # the fractions of a second are not exact
+    looks = watch.looks
+    for _ in range(REST):
+        awake.stay()
+    assert watch.looks == looks
+    awake.stay()
+    assert watch.looks > looks
+
+
+def test_a_thread_sleeps_when_others_need_the_processor() -> None:
+    watch = Watch(LOOK_SECONDS * 2)
+    watch.needed = False
+    awake = AwakeThread(watch.look, monotonic=watch.monotonic)
+    for _ in range(1 + REST):
+        awake.stay()
+    assert watch.looks == 1
