@@ -88,7 +88,7 @@ class AwakeThread:
         if self._rest:
             self._rest -= 1
             return
-        now = looked = self._monotonic()
+        now = self._monotonic()
         until = now + THREAD_SECONDS
         while not self._arrived():
             looked, now = now, self._monotonic()

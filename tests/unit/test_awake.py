@@ -8,7 +8,7 @@ from asynq.runtime.awake import LOOK_SECONDS, LOOP_SECONDS, REST, THREAD_SECONDS
 
 
 class Watch:
-    """Counts how often it is looked. Each look takes so many seconds."""
+    """Counts looks. Each takes so many seconds."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.looks = 0
